@@ -1,0 +1,7 @@
+"""`python -m tonotopy` is the command `tonotopy`."""
+
+import sys
+
+from tonotopy.cli import main
+
+sys.exit(main())

@@ -1,0 +1,61 @@
+"""`tonotopy evaluate`: how good a run is, in numbers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tonotopy.cli._output import Output
+from tonotopy.cli._parse import call
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def run(arguments: Sequence[str]) -> Output:
+    """Run the verb."""
+
+    def evaluate(run: Path, data: Path | None = None) -> Output:
+        """Measure a run: classification, retrieval, calibration and structure of the embedding.
+
+        Args:
+            run: The run folder.
+            data: Other labelled clips of the same classes. Default: the run's own test clips, or
+                its validation clips where there is no test.
+        """
+        from tonotopy.protocols import evaluate_run
+
+        command = shlex.join(["tonotopy", "evaluate", *arguments])
+        metrics = evaluate_run(run, data, command=command)
+        return Output(metrics, _summary(metrics), lambda console: _show(console, metrics))
+
+    return call("evaluate", evaluate, arguments)
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    return f"{metrics['num_clips']} {metrics['split']} clips of {metrics['num_classes']} classes"
+
+
+def _show(console: Console, metrics: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    scores = Table("measure", "value")
+    if metrics["classification"] is not None:
+        for name, value in metrics["classification"].items():
+            scores.add_row(name.replace("_", " "), f"{value:.4f}")
+    scores.add_row(f"kNN accuracy, k = {metrics['knn']['k']}", f"{metrics['knn']['accuracy']:.4f}")
+    retrieval = metrics["retrieval"]
+    scores.add_row("mAP", f"{retrieval['map']:.4f}")
+    scores.add_row("R-precision", f"{retrieval['r_precision']:.4f}")
+    for k, value in retrieval["precision_at_k"].items():
+        scores.add_row(f"precision@{k}", f"{value:.4f}")
+    console.print(scores)
+
+    structure = Table("distance", "over", "compactness", "separation", "intra CV", "inter CV")
+    for distance, pools in metrics["structure"].items():
+        for pool in ("pooled", "macro"):
+            properties = ("compactness", "separation", "intra_cv", "inter_cv")
+            structure.add_row(distance, pool, *(f"{pools[pool][name]:.4f}" for name in properties))
+    console.print(structure)

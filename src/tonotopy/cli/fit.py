@@ -1,0 +1,125 @@
+"""`tonotopy fit`: labelled clips to a trained model, its evaluation and its report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tonotopy._components import component_names
+from tonotopy._errors import UsageError
+from tonotopy.cli._output import Output
+from tonotopy.cli._parse import make_parser
+from tonotopy.training.config import FitConfig, register_component_type
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+DESCRIPTION = """\
+Train a model on labelled clips, evaluate it and write its report.
+
+    tonotopy fit FOLDER                                 sub-folders are the labels
+    tonotopy fit FOLDER --preset add                    cross-entropy + angular distance loss
+    tonotopy fit FOLDER --encoder '{class_path: ResNet18, init_args: {width: 32}}'
+    tonotopy fit FOLDER --preset accurate --print_config > my.yaml
+    tonotopy fit --config my.yaml
+    tonotopy fit --resume runs/FOLDER                   go on with an interrupted run
+"""
+
+FAMILIES = {
+    "front_end": ("FrontEnd", "tonotopy.audio"),
+    "encoder": ("Encoder", "tonotopy.encoders"),
+    "losses": ("Loss", "tonotopy.losses"),
+    "augmentations": ("Augmentation", "tonotopy.audio"),
+}
+
+
+def run(arguments: Sequence[str]) -> Output:
+    """Run the verb."""
+    register_component_type()
+    parsed = vars(_parser(_presets(arguments)).parse_args(list(arguments)))
+    options = {name: parsed.pop(name) for name in ("json", "config", "preset", "resume", "components")}
+    if options["components"]:
+        return _list_components()
+    if options["resume"] is not None:
+        return resume(options["resume"])
+    if parsed.get("data") is None:
+        raise UsageError("say what to train on: tonotopy fit DATA (see tonotopy fit --help)")
+    return fit(FitConfig(**parsed), command=shlex.join(["tonotopy", "fit", *arguments]))
+
+
+def fit(config: FitConfig, *, command: str) -> Output:
+    """Train, then evaluate and write model card and report."""
+    from tonotopy.protocols import complete_run
+    from tonotopy.training import fit as train
+
+    return _output(complete_run(train(config), command=command))
+
+
+def resume(run_folder: Path) -> Output:
+    """Go on with an interrupted run to its end."""
+    from tonotopy.protocols import complete_run
+    from tonotopy.training import resume as train
+
+    command = shlex.join(["tonotopy", "fit", "--resume", str(run_folder)])
+    return _output(complete_run(train(run_folder), command=command))
+
+
+def presets() -> dict[str, Path]:
+    """Name the presets and their files."""
+    folder = Path(str(files("tonotopy.cli") / "presets"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _parser(preset_files: list[Path]) -> ArgumentParser:
+    parser = make_parser("fit", DESCRIPTION)
+    parser.default_config_files = [str(path) for path in preset_files]
+    parser.add_argument("data", type=Path, nargs="?", help="See below; not with --resume.")
+    parser.add_argument("--config", action="config", help="A YAML file of these options.")
+    parser.add_argument(
+        "--preset",
+        help="Start from a named configuration; several, as in `accurate,add`, are laid over each "
+        f"other: {', '.join(presets())}.",
+    )
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="Go on with this run.")
+    parser.add_argument(
+        "--components", action="store_true", help="List front ends, encoders, losses, ..."
+    )
+    parser.add_class_arguments(FitConfig, None, skip={"data"})
+    return parser
+
+
+def _presets(arguments: Sequence[str]) -> list[Path]:
+    """Find the presets before parsing: they are the defaults of all other options."""
+    names: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument == "--preset" and position + 1 < len(arguments):
+            names += arguments[position + 1].split(",")
+        elif argument.startswith("--preset="):
+            names += argument.removeprefix("--preset=").split(",")
+    known = presets()
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no preset {name!r}; there are: {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def _output(metrics: dict[str, Any]) -> Output:
+    return Output(metrics, str(metrics["summary"]))
+
+
+def _list_components() -> Output:
+    import importlib
+
+    listed: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for option, (base, package) in FAMILIES.items():
+        module = importlib.import_module(package)
+        listed[option] = component_names(getattr(module, base), package)
+        lines.append(f"--{option}")
+        for name in listed[option]:
+            first = (getattr(module, name).__doc__ or "").strip().splitlines()[0]
+            lines.append(f"    {name}: {first}")
+    return Output(listed, "\n".join(lines))

@@ -1,0 +1,109 @@
+"""A model on disk: weights and architecture in one safetensors file, the label tree beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tonotopy._components import Component, Configurable, build
+from tonotopy._errors import DataError, MissingExtraError, UsageError
+from tonotopy._files import atomic_path
+from tonotopy.audio import FrontEnd
+from tonotopy.encoders import Encoder
+from tonotopy.geometry import Head
+from tonotopy.labels import LabelTree
+
+if TYPE_CHECKING:
+    from tonotopy.embedder.audio_embedder import AudioEmbedder
+
+MODEL_FILE = "model.safetensors"
+LABELS_FILE = "labels.json"
+FORMAT = 1
+
+T = TypeVar("T")
+
+
+def save_artefact(embedder: AudioEmbedder, folder: Path) -> None:
+    """Write model and labels; each file is replaced whole."""
+    if embedder.tree is not None:
+        embedder.tree.save(folder / LABELS_FILE)
+    parts: dict[str, Configurable | None] = {
+        "front_end": embedder.front_end,
+        "encoder": embedder.encoder,
+        "head": embedder.head,
+    }
+    architecture = {
+        "format": FORMAT,
+        "window_seconds": embedder.window_seconds,
+        **{name: part.component.to_dict() if part else None for name, part in parts.items()},
+    }
+    tensors = {name: value.contiguous().cpu() for name, value in embedder.state_dict().items()}
+    with atomic_path(folder / MODEL_FILE) as temporary:
+        save_file(tensors, temporary, metadata={"tonotopy": json.dumps(architecture)})
+
+
+def load_artefact(cls: type[AudioEmbedder], source: Path | str) -> AudioEmbedder:
+    """Read what `save_artefact` wrote, from a folder or from the hub."""
+    folder = _local_folder(source)
+    architecture, tensors = _read_model(folder / MODEL_FILE)
+    labels = folder / LABELS_FILE
+    front_end = _part(architecture, "front_end", FrontEnd, "tonotopy.audio")
+    encoder = _part(architecture, "encoder", Encoder, "tonotopy.encoders")
+    if front_end is None or encoder is None:
+        raise DataError(f"{folder / MODEL_FILE} names no front end or encoder: it is damaged")
+    embedder = cls(
+        front_end,
+        encoder,
+        head=_part(architecture, "head", Head, "tonotopy.geometry"),
+        tree=LabelTree.load(labels) if labels.exists() else None,
+        window_seconds=architecture["window_seconds"],
+    )
+    embedder.load_state_dict(tensors)
+    return embedder.eval()
+
+
+def _part(architecture: dict[str, Any], name: str, base: type[T], package: str) -> T | None:
+    written = architecture[name]
+    return build(Component.parse(written), base, package) if written else None
+
+
+def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"cannot read {path}: {error}; the file is damaged or incomplete") from error
+    if "tonotopy" not in metadata:
+        raise DataError(f"{path} was not written by tonotopy: it does not describe its architecture")
+    architecture: dict[str, Any] = json.loads(metadata["tonotopy"])
+    if architecture["format"] > FORMAT:
+        raise DataError(
+            f"{path} has format {architecture['format']}, this version reads up to {FORMAT}: "
+            "upgrade tonotopy"
+        )
+    return architecture, tensors
+
+
+def _local_folder(source: Path | str) -> Path:
+    folder = Path(source).expanduser()
+    if (folder / MODEL_FILE).is_file():
+        return folder
+    looks_like_hub_id = isinstance(source, str) and source.count("/") == 1 and source[0].isalnum()
+    if folder.exists() or not looks_like_hub_id:
+        raise UsageError(
+            f"no model in {folder}: expected a folder with {MODEL_FILE}, as `tonotopy fit` leaves it"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingExtraError(f"no folder {source}, and loading it from the hub", "hf") from error
+    try:
+        return Path(snapshot_download(source, allow_patterns=[MODEL_FILE, LABELS_FILE]))
+    except Exception as error:  # the hub's many network errors share no base class
+        raise UsageError(f"no folder {source}, and the hub does not give it: {error}") from error

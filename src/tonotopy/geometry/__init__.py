@@ -1,0 +1,24 @@
+"""Unit vectors, safe angles, cosines of pairs by row blocks, and classifiers over embeddings."""
+
+from tonotopy.geometry.angles import (
+    Distance,
+    angle_between,
+    distance_from_cosine,
+    right_angle,
+)
+from tonotopy.geometry.heads import Head, LinearHead, RBFHead, rbf_logits
+from tonotopy.geometry.unit import cosine_blocks, pairwise_cosine, unit_vectors
+
+__all__ = [
+    "Distance",
+    "Head",
+    "LinearHead",
+    "RBFHead",
+    "angle_between",
+    "cosine_blocks",
+    "distance_from_cosine",
+    "pairwise_cosine",
+    "rbf_logits",
+    "right_angle",
+    "unit_vectors",
+]

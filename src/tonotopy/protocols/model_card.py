@@ -1,0 +1,141 @@
+"""The model card that a run writes about itself."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tonotopy.clips import ClipTable
+from tonotopy.training import FitConfig
+from tonotopy.training.config import read_config
+
+CARD = """\
+---
+library_name: tonotopy
+tags: [audio, embeddings, audio-classification]
+---
+
+# {name}
+
+An embedding of audio made by tonotopy {version}: {front_end} → {encoder}, trained with {losses}.
+
+```python
+from tonotopy import AudioEmbedder
+
+embedder = AudioEmbedder.from_pretrained("{run}")
+embeddings = embedder.embed(["a.wav", "b.flac"])  # (2, {dim})
+```
+
+## Data
+
+{clips} clips, {hours:.2f} hours, {classes} classes, from `{data}`.
+
+| split | clips |
+| --- | --- |
+{splits}
+
+{quarantined} files could not be used and are listed in `clips.parquet`.
+
+## Results
+
+On the {split} clips ({num_clips}); training stopped by `{monitor}`, seed {seed}.
+
+| measure | value |
+| --- | --- |
+{results}
+
+Angular structure (cosine distance, mean over classes; Almudévar et al. 2024):
+
+| property | value | best |
+| --- | --- | --- |
+{structure}
+
+## Made by
+
+```
+{command}
+```
+
+All options are in `config.yaml`; the same file makes the same weights on the same machine.
+
+## Limits
+
+The model knows the classes above and no others. Figures hold for recordings like these; clips of
+one source in several splits make them too good (`--split.by group` keeps a source together).
+"""
+
+PROPERTIES = {
+    "compactness": ("mean distance inside a class", "0"),
+    "separation": ("mean distance between classes", "1 or more"),
+    "intra_cv": ("unevenness inside classes", "0"),
+    "inter_cv": ("unevenness between classes", "0"),
+}
+
+
+def model_card(run: Path, metrics: dict[str, Any]) -> str:
+    """Write down what a run was trained on, how, and what came out, as Markdown."""
+    config = read_config(run / "config.yaml")
+    clips = ClipTable.read(run / "clips.parquet")
+    splits = clips.frame.group_by("split").len().sort("split", descending=True)
+    return CARD.format(
+        name=run.name,
+        version=metrics["tonotopy"],
+        front_end=config.front_end.class_path,
+        encoder=config.encoder.class_path,
+        losses=_losses(config),
+        run=run.name,
+        dim=metrics["embedding_dim"],
+        clips=len(clips),
+        hours=_hours(clips.frame),
+        classes=metrics["num_classes"],
+        data=config.data,
+        splits="\n".join(f"| {split} | {count} |" for split, count in splits.iter_rows()),
+        quarantined=len(clips.quarantine),
+        split=metrics["split"],
+        num_clips=metrics["num_clips"],
+        monitor=config.monitor,
+        seed=config.seed,
+        results="\n".join(f"| {name} | {value} |" for name, value in _results(metrics).items()),
+        structure="\n".join(_structure(metrics)),
+        command=metrics["command"],
+    )
+
+
+def _losses(config: FitConfig) -> str:
+    weights = {name: config.loss_weights.get(name, 1.0) for name in config.losses}
+    return " + ".join(f"{weights[name]:g} × {c.class_path}" for name, c in config.losses.items())
+
+
+def _hours(frame: pl.DataFrame) -> float:
+    return float(frame["seconds"].sum()) / 3600
+
+
+def _results(metrics: dict[str, Any]) -> dict[str, str]:
+    values: dict[str, float] = {}
+    if metrics["classification"] is not None:
+        values |= {
+            "accuracy": metrics["classification"]["accuracy"],
+            "macro F1": metrics["classification"]["macro_f1"],
+            "expected calibration error": metrics["classification"]["ece"],
+        }
+    values |= {
+        f"kNN accuracy (k = {metrics['knn']['k']})": metrics["knn"]["accuracy"],
+        "mean average precision": metrics["retrieval"]["map"],
+        "R-precision": metrics["retrieval"]["r_precision"],
+    }
+    return {name: _number(value) for name, value in values.items()}
+
+
+def _structure(metrics: dict[str, Any]) -> list[str]:
+    macro = metrics["structure"]["cosine"]["macro"]
+    return [
+        f"| {name} ({meaning}) | {_number(macro[name])} | {best} |"
+        for name, (meaning, best) in PROPERTIES.items()
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None or math.isnan(value) else f"{value:.3f}"

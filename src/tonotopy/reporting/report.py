@@ -1,0 +1,200 @@
+"""Assemble the report: read the run, choose clips, draw, and fill the page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from tonotopy._errors import UsageError
+from tonotopy._files import write_text
+from tonotopy.reporting import _charts, _sections
+from tonotopy.reporting._audio import SECONDS, Excerpts, gather_excerpts
+from tonotopy.reporting._map import MAX_POINTS, flat_map, stratified_subset
+from tonotopy.reporting._picks import Neighbour, choose_queries, nearest, worst_mistakes
+from tonotopy.reporting._run import Run, read_run
+
+SEED = 0
+QUERIES = 8
+NEIGHBOURS = 5
+MISTAKES = 12
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The clips that appear in the page."""
+
+    points: NDArray[np.int64]
+    queries: list[tuple[int, list[Neighbour]]]
+    mistakes: list[int]
+    num_mistakes: int
+
+    @property
+    def listed(self) -> list[int]:
+        near = [[query, *(n.clip for n in found)] for query, found in self.queries]
+        return [*self.mistakes, *(clip for row in near for clip in row)]
+
+
+def write_report(run: Path, *, out: Path | None = None, max_audio_mb: float = 15.0) -> Path:
+    """Write one HTML file that shows what a run learnt; it needs no network and no other file.
+
+    Args:
+        run: Run folder as `fit` leaves it. Read are `metrics.json`, `embeddings.parquet` and,
+            where they exist, `config.yaml`, `clips.parquet`, `logs/metrics.csv` and the audio
+            files; a clip whose audio is gone is shown without sound.
+        out: The file to write; `report.html` in the run folder by default.
+        max_audio_mb: Room for sound in the page, in megabytes, >= 0. The scripts of the page take
+            5 MB more.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        DataError: A file that every run has is missing or damaged, or the disk refuses.
+        UsageError: `max_audio_mb` is negative or not finite.
+    """
+    if not (math.isfinite(max_audio_mb) and max_audio_mb >= 0):
+        raise UsageError(f"max_audio_mb: expected a number >= 0, got {max_audio_mb}")
+    read = read_run(Path(run))
+    choice = _choose(read)
+    excerpts = gather_excerpts(
+        [clip.path for clip in read.clips],
+        listed=choice.listed,
+        others=_evaluated_first(read, choice.points),
+        max_bytes=int(max_audio_mb * 1e6),
+    )
+    target = Path(out) if out is not None else read.folder / "report.html"
+    write_text(target, _page(read, choice, excerpts))
+    return target
+
+
+def _choose(run: Run) -> _Choice:
+    evaluated = np.flatnonzero(run.evaluated)
+    queries = choose_queries(run.clips, evaluated, count=QUERIES, seed=SEED)
+    mistakes, num_mistakes = worst_mistakes(run.clips, evaluated, count=MISTAKES)
+    labels = [clip.label_name for clip in run.clips]
+    return _Choice(
+        points=stratified_subset(labels, MAX_POINTS, seed=SEED),
+        queries=[(query, nearest(run.units, query, count=NEIGHBOURS)) for query in queries],
+        mistakes=mistakes,
+        num_mistakes=num_mistakes,
+    )
+
+
+def _evaluated_first(run: Run, points: NDArray[np.int64]) -> list[int]:
+    rest = ~run.evaluated[points]
+    return [int(index) for index in points[np.argsort(rest, kind="stable")]]
+
+
+def _page(run: Run, choice: _Choice, excerpts: Excerpts) -> str:
+    from jinja2 import Environment, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    positions = flat_map(run.units[choice.points], seed=SEED)
+    figures = _figures(run)
+    payload = {
+        "figures": figures,
+        "map": _charts.map_payload(choice.points, positions, run.clips)
+        if positions is not None
+        else None,
+        "problems": excerpts.problems,
+        "names": {clip: run.clips[clip].name for clip in choice.listed},
+    }
+    scripts = {"plotly": get_plotlyjs(), "script": _resource("_script.js")}
+    page = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(_resource("_page.html"))
+    return page.render(
+        run=run,
+        title=run.folder.resolve().name,
+        metrics=run.metrics,
+        tiles=_sections.tiles(run),
+        figures=figures,
+        curves=[name for name in figures if name.startswith("curve")],
+        confusions=_confusions(run),
+        closest=_sections.closest_classes(run.metrics["matrices"]["distance_mean"], _classes(run)),
+        hidden_classes=len(_classes(run)) - len(_shown(run)),
+        queries=[
+            (
+                _sections.clip_card(run, query, excerpts),
+                [_sections.neighbour_card(run, query, near, excerpts) for near in found],
+            )
+            for query, found in choice.queries
+        ],
+        mistakes=[_sections.clip_card(run, clip, excerpts) for clip in choice.mistakes],
+        num_mistakes=choice.num_mistakes,
+        num_judged=sum(run.clips[i].right is not None for i in np.flatnonzero(run.evaluated)),
+        num_points=len(choice.points),
+        num_audible=sum(int(index) in excerpts.audio for index in choice.points),
+        has_map=positions is not None,
+        seconds=SECONDS,
+        seed=SEED,
+        written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+        style=Markup(_resource("_style.css")),
+        data=_json(payload),
+        audio=_json(excerpts.audio),
+        policy=_policy(list(scripts.values())),
+        **{name: Markup(text) for name, text in scripts.items()},
+    )
+
+
+def _figures(run: Run) -> dict[str, _charts.Figure]:
+    matrices = run.metrics["matrices"]
+    classes, shown = _classes(run), _shown(run)
+    history = run.metrics.get("history") or {}
+    curves = _charts.curve_figures(run.history, history.get("best_epoch"))
+    figures = {f"curve-{index}": figure for index, figure in enumerate(curves)}
+    if matrices.get("confusion"):
+        figures["confusion"] = _charts.confusion_figure(matrices["confusion"], classes, shown)
+    for key, name, top in (
+        ("distance_mean", "mean distance", 1.0),
+        ("distance_cv", "coefficient of variation", None),
+    ):
+        figures[key] = _charts.distance_figure(matrices[key], classes, shown, name=name, top=top)
+    return figures
+
+
+def _confusions(run: Run) -> list[_sections.Pair]:
+    confusion = run.metrics["matrices"].get("confusion")
+    return _sections.top_confusions(confusion, _classes(run)) if confusion else []
+
+
+def _classes(run: Run) -> list[str]:
+    return [str(name) for name in run.metrics["classes"]]
+
+
+def _shown(run: Run) -> list[int]:
+    sizes = Counter(clip.label_name for clip in run.clips)
+    return _charts.shown_classes(_classes(run), [sizes[name] for name in _classes(run)])
+
+
+def _resource(name: str) -> str:
+    return resources.files("tonotopy.reporting").joinpath(name).read_text(encoding="utf-8")
+
+
+def _json(value: object) -> Markup:
+    # "<" would let a label end the script element or open a comment in it.
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Forbid the page everything but itself: no network, and only the two scripts written here."""
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in scripts]
+    allowed = " ".join(f"'sha256-{digest.decode('ascii')}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; media-src data: blob:; base-uri 'none'; form-action 'none'"
+    )

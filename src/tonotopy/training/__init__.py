@@ -1,0 +1,31 @@
+"""Training: a configuration becomes a run folder; interrupted runs go on where they stopped."""
+
+from typing import TYPE_CHECKING, Any
+
+from tonotopy.training.config import (
+    FitConfig,
+    OptimiserOptions,
+    SplitOptions,
+    register_component_type,
+)
+
+if TYPE_CHECKING:
+    from tonotopy.training._run import fit, resume
+
+__all__ = [
+    "FitConfig",
+    "OptimiserOptions",
+    "SplitOptions",
+    "fit",
+    "register_component_type",
+    "resume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Lightning takes seconds to import; `--help` and the configuration do not need it.
+    if name in {"fit", "resume"}:
+        from tonotopy.training import _run
+
+        return getattr(_run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,263 @@
+"""From a configuration to a trained model in a run folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from tonotopy._components import build
+from tonotopy._errors import DataError, UsageError
+from tonotopy._progress import track
+from tonotopy.audio import AudioCache, Augmentation, FrontEnd, Mixup
+from tonotopy.clips import ClipDataset, ClipTable, PKBatchSampler, load_clips, split_clips
+from tonotopy.embedder import AudioEmbedder
+from tonotopy.encoders import Encoder
+from tonotopy.losses import Loss, WeightedSumLoss
+from tonotopy.training.callbacks import BEST, LAST, CollapseMonitor, EpochLog, RunCheckpoints
+from tonotopy.training.checkpoint_io import SafetensorsCheckpointIO, read_state_dict
+from tonotopy.training.config import FitConfig, read_config, write_config
+from tonotopy.training.data import ClipDataModule
+from tonotopy.training.task import EmbeddingTask
+
+CONFIG_FILE = "config.yaml"
+CHECKPOINTS = "checkpoints"
+LONGEST_EXCERPT = 10.0
+CLIPS_FILE = "clips.parquet"
+"""Clips of the run, with the column `split`: train, val or test."""
+
+
+def fit(config: FitConfig) -> Path:
+    """Train a model and leave it in a new run folder.
+
+    Returns:
+        The run folder, with `model.safetensors`, `labels.json`, `config.yaml`, `clips.parquet`,
+        `checkpoints/` and `logs/`.
+
+    Raises:
+        UsageError: The run folder exists, or the configuration does not fit the data.
+        DataError: The data cannot be used, or the disk refuses.
+    """
+    run = config.run_folder
+    if run.exists() and any(run.iterdir()):
+        raise UsageError(
+            f"the run folder {run} exists already: go on with it by `tonotopy fit --resume {run}`, "
+            "or choose another with --run"
+        )
+    clips = _split(load_clips(config.data), config)
+    config = replace(config, data=config.data.resolve(), run=run.resolve())
+    write_config(config, run / CONFIG_FILE)
+    clips.write(run / CLIPS_FILE)
+    return _train(config, clips)
+
+
+def resume(run: Path) -> Path:
+    """Go on with a run that was interrupted at any moment; the weights are as if it had not been.
+
+    Raises:
+        UsageError: There is no run in that folder.
+        DataError: Its data moved or its files are damaged.
+    """
+    if not (run / CONFIG_FILE).is_file():
+        raise UsageError(f"there is no run in {run}: expected {run / CONFIG_FILE}")
+    config = replace(read_config(run / CONFIG_FILE), run=run.resolve())
+    clips = run / CLIPS_FILE
+    table = ClipTable.read(clips) if clips.is_file() else _split(load_clips(config.data), config)
+    if not clips.is_file():
+        table.write(clips)
+    return _train(config, table)
+
+
+def _split(clips: ClipTable, config: FitConfig) -> ClipTable:
+    options = config.split
+    split = split_clips(
+        clips.frame,
+        test_fold=options.test_fold,
+        val_fold=options.val_fold,
+        test_fraction=options.test_fraction,
+        val_fraction=options.val_fraction,
+        by=options.by,
+        seed=config.seed,
+    )
+    return clips.with_columns(split.alias("split"))
+
+
+def _train(config: FitConfig, clips: ClipTable) -> Path:
+    run = config.run_folder
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    task, data = _assemble(config, clips)
+    monitor = config.monitor if data.has_val else None
+    checkpoints = RunCheckpoints(
+        run / CHECKPOINTS,
+        monitor,
+        mode="min" if config.monitor.endswith("loss") else "max",
+        patience=config.patience,
+        minutes=config.checkpoint_minutes,
+    )
+    trainer = _trainer(config, checkpoints)
+    last = run / CHECKPOINTS / LAST
+    trainer.fit(task, data, ckpt_path=last if last.is_file() else None)
+
+    kept = run / CHECKPOINTS / (BEST if monitor else LAST)
+    task.load_state_dict(read_state_dict(kept))
+    if trainer.is_global_zero:
+        task.embedder.save_pretrained(run)
+    return run
+
+
+def _assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDataModule]:
+    """Make model, loss, loaders and augmentations; refuse data that cannot be learnt from."""
+    labels = clips.tree.leaf_index(clips.labels)
+    train_rows = _rows(clips, "train", labels)
+    val_rows = _rows(clips, "val", labels)
+    _check_classes(clips, labels[train_rows])
+
+    embedder, loss = _build_model(config, clips)
+    cache = AudioCache(config.cache or default_cache(), embedder.sample_rate)
+    excerpt = config.clip_seconds or min(LONGEST_EXCERPT, max(clips.frame["seconds"]))
+    train = ClipDataset(
+        clips,
+        cache,
+        rows=train_rows,
+        seconds=excerpt,
+        short=config.short_clips,
+        train=True,
+        seed=config.seed,
+    )
+    val = ClipDataset(clips, cache, rows=val_rows) if val_rows else None
+    _decode_all(clips, cache)
+    _fit_normalisation(embedder.front_end, clips, cache, train_rows)
+
+    sampler = partial(
+        PKBatchSampler,
+        labels[train_rows].tolist(),
+        classes_per_batch=config.classes_per_batch,
+        clips_per_class=config.clips_per_class,
+        seed=config.seed,
+    )
+    augmentations = [build(a, Augmentation, "tonotopy.audio") for a in config.augmentations]
+    task = EmbeddingTask(
+        embedder,
+        loss,
+        labels,
+        clips.tree.num_leaves,
+        optimiser=config.optimiser,
+        augmentations=augmentations,
+        mixup=Mixup(config.mixup_alpha) if config.mixup_alpha else None,
+        seed=config.seed,
+    )
+    return task, ClipDataModule(train, val, sampler, workers=config.workers)
+
+
+def _rows(clips: ClipTable, split: str, labels: Tensor) -> list[int]:
+    """Rows of a split whose label is complete."""
+    in_split = (clips.frame["split"] == split).to_list()
+    return [row for row, inside in enumerate(in_split) if inside and labels[row] >= 0]
+
+
+def _check_classes(clips: ClipTable, labels: Tensor) -> None:
+    names = clips.tree.leaf_names
+    present = labels.unique().tolist()
+    if len(present) < 2:
+        found = f"only {names[present[0]]!r}" if present else "none"
+        raise DataError(
+            f"training needs clips of at least two classes, found {found}: "
+            "put each class in a sub-folder of its own, or name the label columns"
+        )
+    counts = labels.bincount(minlength=len(names))
+    if (counts <= 1).all():
+        _warn("every class has one training clip: the model cannot be judged on clips it has not seen")
+    unseen = [name for name, count in zip(names, counts.tolist(), strict=True) if count == 0]
+    if unseen:
+        _warn(f"{len(unseen)} classes have no training clip: {', '.join(unseen[:5])}")
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _build_model(config: FitConfig, clips: ClipTable) -> tuple[AudioEmbedder, Loss]:
+    front_end = build(config.front_end, FrontEnd, "tonotopy.audio")
+    encoder = build(config.encoder, Encoder, "tonotopy.encoders", num_bins=front_end.num_bins)
+    parts = {
+        name: build(
+            component,
+            Loss,
+            "tonotopy.losses",
+            num_classes=clips.tree.num_leaves,
+            embedding_dim=encoder.embedding_dim,
+        )
+        for name, component in config.losses.items()
+    }
+    loss = WeightedSumLoss(parts, config.loss_weights)
+    return AudioEmbedder(front_end, encoder, head=loss.head, tree=clips.tree), loss
+
+
+def _decode_all(clips: ClipTable, cache: AudioCache) -> None:
+    """Fill the cache before training, so that a file that broke since the scan stops no epoch."""
+    for path, content in track(
+        zip(clips.paths, clips.frame["content"], strict=True), label="Decoding", total=len(clips)
+    ):
+        cache.load(path, content)
+
+
+def _fit_normalisation(
+    front_end: FrontEnd, clips: ClipTable, cache: AudioCache, rows: list[int]
+) -> None:
+    contents = clips.frame["content"]
+    waveforms = (torch.tensor(cache.load(clips.paths[row], contents[row])) for row in rows)
+    front_end.fit_normalisation(waveforms)
+
+
+def _trainer(config: FitConfig, checkpoints: RunCheckpoints) -> lightning.Trainer:
+    logs = config.run_folder / "logs"
+    # Its notes on devices and loggers are for its own users, not for ours.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    callbacks: list[lightning.Callback] = [
+        CollapseMonitor(),
+        EpochLog(logs / "metrics.csv", config.optimiser.epochs),
+        checkpoints,
+    ]
+    if sys.stderr.isatty():
+        callbacks.append(RichProgressBar(leave=False))
+    return lightning.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=_precision(config.accelerator),
+        max_epochs=config.optimiser.epochs,
+        gradient_clip_val=config.optimiser.clip_gradient or None,
+        callbacks=callbacks,
+        plugins=[SafetensorsCheckpointIO()],
+        logger=TensorBoardLogger(logs, name="", version=""),
+        log_every_n_steps=1,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_checkpointing=True,
+        deterministic="warn",
+    )
+
+
+def _precision(accelerator: str) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    """Mixed where the device computes it faster."""
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def default_cache() -> Path:
+    """The folder of decoded audio: `$TONOTOPY_CACHE`, or `~/.cache/tonotopy`."""
+    return Path(os.environ.get("TONOTOPY_CACHE") or Path.home() / ".cache" / "tonotopy")

@@ -1,0 +1,207 @@
+"""What `fit` can be told; the fields are the options of the command line and the keys of YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tonotopy._components import Component
+from tonotopy._errors import UsageError
+from tonotopy._files import write_text
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Which clips train, which choose the best epoch, which are kept for the final test.
+
+    Args:
+        test_fold: Fold kept for the test, as named in the `fold` column of the data.
+        val_fold: Fold that chooses the best epoch.
+        test_fraction: Share of the clips for the test where no `test_fold` is given; 0 for none.
+        val_fraction: Share of the remaining clips for validation where no `val_fold` is given;
+            0 for none: then every epoch runs and the last weights are kept.
+        by: `"label"` keeps the class shares; `"group"` keeps all clips of one `group` together.
+    """
+
+    test_fold: str | None = None
+    val_fold: str | None = None
+    test_fraction: float = 0.2
+    val_fraction: float = 0.2
+    by: Literal["label", "group"] = "label"
+
+
+@dataclass(frozen=True)
+class OptimiserOptions:
+    """AdamW with a linear warm-up and a cosine decay to zero.
+
+    Args:
+        epochs: Passes over the training clips.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled weight decay; biases and normalisation layers are exempt.
+        warmup_epochs: Epochs of linear warm-up from zero.
+        clip_gradient: Largest gradient norm; 0 turns clipping off.
+    """
+
+    epochs: int = 40
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    warmup_epochs: float = 2.0
+    clip_gradient: float = 5.0
+
+
+def _default_losses() -> dict[str, Component]:
+    return {"ce": Component("CrossEntropyLoss")}
+
+
+def _default_augmentations() -> list[Component]:
+    return [Component("TimeShift"), Component("SpecAugment")]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that decides a run; the same configuration gives the same weights on one machine.
+
+    A component is written as a class name (`ResNet18`) or as
+    `{class_path: ResNet18, init_args: {width: 32}}`; `--components` lists them all.
+
+    Args:
+        data: A folder whose sub-folders are labels, a CSV or Parquet table, a saved Hugging Face
+            data set, or the `clips.parquet` of an earlier scan.
+        run: The folder to make. Default: `runs/` and the name of the data.
+        front_end: Waveform to features.
+        encoder: Features to one vector a clip.
+        losses: Name to loss; their weighted sum is minimised. The first with a classifier gives
+            the model its classes.
+        loss_weights: Name to weight; 1 where not given.
+        augmentations: Applied in this order while training.
+        mixup_alpha: Mix pairs of clips and their labels, share ~ Beta(alpha, alpha); 0 for none.
+        clip_seconds: Training sees excerpts of this length; longer clips are cropped at random.
+            Default: the longest clip, 10 at most.
+        short_clips: Fill a clip that is shorter with silence (`"pad"`) or repeat it (`"tile"`).
+        split: Training, validation and test clips.
+        classes_per_batch: Classes P in a batch.
+        clips_per_class: Clips K of each of them; three or more for losses with within-class spread.
+        optimiser: Epochs and learning rate.
+        monitor: The column of `logs/metrics.csv` that chooses the best epoch and stops early.
+        patience: Stop after this many epochs without a better `monitor`; 0 never stops early.
+        checkpoint_minutes: Save a checkpoint within an epoch this often; one is saved after every
+            epoch in any case.
+        seed: Of the split, the initial weights, the batches and the augmentations.
+        accelerator: `"auto"`, `"cpu"`, `"cuda"`, ... (as Lightning names them).
+        devices: Number of processes, one a device.
+        threads: CPU threads; 0 leaves it to PyTorch.
+        workers: Loader processes; 0 loads in the training process.
+        cache: Folder of decoded audio. Default: `$TONOTOPY_CACHE`, or `~/.cache/tonotopy`.
+    """
+
+    data: Path
+    run: Path | None = None
+    front_end: Component = Component("LogMel")  # noqa: RUF009 (components are never changed)
+    encoder: Component = Component("ConvNet")  # noqa: RUF009
+    losses: dict[str, Component] = field(default_factory=_default_losses)
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    augmentations: list[Component] = field(default_factory=_default_augmentations)
+    mixup_alpha: float = 0.0
+    clip_seconds: float | None = None
+    short_clips: Literal["pad", "tile"] = "pad"
+    split: SplitOptions = field(default_factory=SplitOptions)
+    classes_per_batch: int = 16
+    clips_per_class: int = 4
+    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+    monitor: str = "val/accuracy"
+    patience: int = 0
+    checkpoint_minutes: float = 5.0
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int = 1
+    threads: int = 0
+    workers: int = 0
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        positive = {
+            "classes_per_batch": self.classes_per_batch,
+            "clips_per_class": self.clips_per_class,
+            "optimiser.epochs": self.optimiser.epochs,
+            "optimiser.learning_rate": self.optimiser.learning_rate,
+            "devices": self.devices,
+        }
+        for name, value in positive.items():
+            if value <= 0:
+                raise UsageError(f"--{name} must be positive, got {value}")
+        if not self.losses:
+            raise UsageError("--losses names no loss; give at least one, e.g. ce: CrossEntropyLoss")
+        for name in self.loss_weights:
+            if name not in self.losses:
+                raise UsageError(
+                    f"--loss_weights names {name!r}, which is not among the losses: "
+                    f"{', '.join(self.losses)}"
+                )
+
+    @property
+    def run_folder(self) -> Path:
+        """The run's folder, with the default filled in."""
+        return self.run if self.run is not None else Path("runs") / self.data.stem
+
+
+def register_component_type() -> None:
+    """Teach jsonargparse to read and write a `Component` as one value."""
+    from jsonargparse.typing import register_type
+
+    register_type(
+        Component,
+        serializer=Component.to_dict,
+        deserializer=_read_component,
+        type_check=lambda value, _: isinstance(value, Component),
+        fail_already_registered=False,
+    )
+
+
+def _read_component(value: Any) -> Component:
+    import yaml
+
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = yaml.safe_load(value)
+    return Component.parse(value)
+
+
+def write_config(config: FitConfig, path: Path) -> None:
+    """Write the resolved configuration as YAML."""
+    import yaml
+
+    write_text(path, yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True))
+
+
+def read_config(path: Path) -> FitConfig:
+    """Read a configuration that `write_config` wrote, or that a person wrote by its pattern.
+
+    Raises:
+        UsageError: A key is misspelt or a value has the wrong type; the message names it.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    register_component_type()
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(FitConfig, None)
+    try:
+        parsed = parser.parse_path(path)
+    except ArgumentError as error:
+        raise UsageError(f"{path}: {error}") from error
+    except (OSError, TypeError) as error:
+        raise UsageError(f"cannot read the configuration {path}: {error}") from error
+    return FitConfig(**vars(parser.instantiate(parsed)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Component):
+        return value.to_dict()
+    if isinstance(value, Path):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,144 @@
+"""A run folder with the files and shapes that `fit` leaves, made of tones and random vectors."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from tonotopy._files import write_json
+
+LABELS = [
+    ("Strings", "Violin"),
+    ("Strings", "Cello"),
+    ("Wind", "Flute"),
+    ("Wind", "Oboe"),
+    ("Bell",),
+]
+COMMAND = "tonotopy fit sounds --out 'my run' --loss \"add\""
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, write_tone: Callable[..., Path]) -> MakeRun:
+    """A function that writes a run folder and returns its path.
+
+    Its arguments: `labels` (label paths), `clips_per_class`, `classify` (False: a run without
+    classifier), `log` (False: no training log), `audio` (False: no audio files), `spread`
+    (noise around the class centres; 0 collapses every class), `dim`.
+    """
+
+    def make(
+        *,
+        labels: Sequence[tuple[str, ...]] = LABELS,
+        clips_per_class: int = 6,
+        classify: bool = True,
+        log: bool = True,
+        audio: bool = True,
+        spread: float = 0.25,
+        dim: int = 16,
+    ) -> Path:
+        run = tmp_path / "run <1>"
+        rng = np.random.default_rng(0)
+        names = ["/".join(label) for label in labels]
+        truth = np.repeat(np.arange(len(labels)), clips_per_class)
+        centres = rng.normal(size=(len(labels), dim))
+        vectors = centres[truth] + spread * rng.normal(size=(len(truth), dim)) * np.sqrt(dim)
+        predicted = np.where(rng.random(len(truth)) < 0.3, (truth + 1) % len(labels), truth)
+        folder = tmp_path / "audio"
+        paths = [folder / f"clip {index:03d}.wav" for index in range(len(truth))]
+        if audio:
+            for path, label in zip(paths, truth, strict=True):
+                write_tone(path, seconds=0.3, frequency=200.0 * (1 + label))
+        split = [("test", "train", "val")[index % 3] for index in range(len(truth))]
+        clips = pl.DataFrame(
+            {
+                "path": [str(path) for path in paths],
+                "content": [f"{index:032x}" for index in range(len(truth))],
+                "label": [list(labels[label]) for label in truth],
+                "split": split,
+            },
+            schema_overrides={"label": pl.List(pl.String)},
+        )
+        run.mkdir()
+        clips.with_columns(
+            predicted=pl.Series([names[p] if classify else None for p in predicted], dtype=pl.String),
+            confidence=pl.Series(
+                rng.uniform(0.3, 1, len(truth)) if classify else [None] * len(truth),
+                dtype=pl.Float32,
+            ),
+            embedding=pl.Series(vectors.astype(np.float32), dtype=pl.Array(pl.Float32, dim)),
+        ).write_parquet(run / "embeddings.parquet")
+        clips.with_columns(seconds=pl.lit(0.3)).write_parquet(run / "clips.parquet")
+        (run / "config.yaml").write_text("seed: 0\nname: <b>&\n", encoding="utf-8")
+        write_json(run / "metrics.json", _metrics(names, vectors, truth, predicted, classify))
+        if log:
+            _write_log(run / "logs" / "metrics.csv")
+        return run
+
+    return make
+
+
+def _metrics(
+    names: list[str],
+    vectors: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    classify: bool,
+) -> dict[str, Any]:
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    distance = 1 - units @ units.T
+    distance[np.diag_indices(len(units))] = np.nan
+    size = len(names)
+    cells = [[distance[np.ix_(truth == a, truth == b)] for b in range(size)] for a in range(size)]
+    mean = [[_moment(cell, np.mean) for cell in row] for row in cells]
+    cv = [[_moment(cell, np.std) / _moment(cell, np.mean) for cell in row] for row in cells]
+    confusion = np.zeros((size, size), dtype=int)
+    np.add.at(confusion, (truth, predicted), 1)
+    structure = {"compactness": 0.12, "separation": 0.97, "intra_cv": 0.31, "inter_cv": 0.2}
+    return {
+        "num_clips": len(truth) // 3,
+        "num_classes": size,
+        "embedding_dim": vectors.shape[1],
+        "classification": {"accuracy": 0.875, "macro_f1": 0.8, "ece": 0.042} if classify else None,
+        "knn": {"k": 5, "accuracy": 0.9},
+        "retrieval": {"map": 0.812, "r_precision": 0.7, "precision_at_k": {"1": 0.9}},
+        "structure": {"cosine": {"pooled": structure}},
+        "matrices": {
+            "confusion": confusion.tolist() if classify else None,
+            "distance_mean": mean,
+            "distance_cv": cv,
+        },
+        "format": 1,
+        "command": COMMAND,
+        "split": "test",
+        "classes": names,
+        "tonotopy": "0.1.0",
+        "history": {"best_epoch": 7, "monitor": "val/loss"},
+    }
+
+
+def _moment(cell: NDArray[np.float64], moment: Callable[..., Any]) -> float:
+    values = cell[np.isfinite(cell)]
+    return float(moment(values)) if values.size else float("nan")
+
+
+def _write_log(path: Path) -> None:
+    path.parent.mkdir()
+    columns = ["epoch", "step", "train/loss", "train/compactness", "val/loss", "val/accuracy"]
+    columns += ["val/knn_accuracy", "monitor/effective_rank", "monitor/mean_cosine", "lr"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for epoch in range(10):
+            fall = 2 * 0.7**epoch
+            score = "" if epoch % 2 else 1 - fall / 2.2
+            row = [epoch, epoch * 40, fall, fall / 3, fall * 1.2, score, score]
+            writer.writerow([*row, 3 + epoch, 0.4 - 0.03 * epoch, 1e-3])

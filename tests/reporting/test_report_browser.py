@@ -1,0 +1,141 @@
+"""The report in a real browser: no errors, no requests, fits the screen, and plays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tonotopy.reporting import write_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+MakeRun = Callable[..., Path]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CLICK_FIRST_POINT = """() => {
+    const plane = document.getElementById("plane");
+    const box = plane.getBoundingClientRect();
+    const { xaxis, yaxis } = plane._fullLayout;
+    const [x, y] = [plane.data[0].x[0], plane.data[0].y[0]];
+    return [box.left + xaxis._offset + xaxis.d2p(x), box.top + yaxis._offset + yaxis.d2p(y)];
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no program called chromium: the page cannot be opened")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=program, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def _open(browser: Browser, report: Path, width: int, scheme: str = "light") -> tuple[Page, list[str]]:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]  # a Literal in playwright
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url[:200]}"))
+    page.on(
+        "request",
+        lambda request: None
+        if request.url.startswith(("file:", "data:", "blob:"))
+        else faults.append(f"asked for {request.url}"),
+    )
+    page.goto(report.as_uri())
+    _wait_until(page, "document.querySelectorAll('.main-svg').length > 0")
+    page.wait_for_timeout(300)
+    return page, faults
+
+
+def _wait_until(page: Page, expression: str) -> None:
+    # Not `wait_for_function`: it evaluates text inside the page, which the page's policy forbids.
+    for _ in range(200):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never became true: {expression}")
+
+
+def _screenshot(page: Page, name: str) -> None:
+    folder = os.environ.get("TONOTOPY_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"report_{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_opens_without_faults_and_fits(
+    browser: Browser, make_run: MakeRun, width: int, scheme: str
+) -> None:
+    page, faults = _open(browser, write_report(make_run()), width, scheme)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    drawn = page.evaluate("[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg'))")
+    assert drawn
+    _screenshot(page, f"{width}_{scheme}")
+    assert faults == []
+    page.close()
+
+
+def test_a_click_on_the_map_plays_the_clip(browser: Browser, make_run: MakeRun) -> None:
+    page, faults = _open(browser, write_report(make_run()), 1280)
+    page.locator("#plane").scroll_into_view_if_needed()
+    x, y = page.evaluate(CLICK_FIRST_POINT)
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+
+    _wait_until(page, "document.getElementById('sound').currentTime > 0.05")
+    name = page.evaluate("data.map.name[0]")
+    assert page.locator("#playing").inner_text() == name
+    assert page.evaluate("document.getElementById('sound').duration") == pytest.approx(0.3, abs=0.05)
+    assert faults == []
+    page.close()
+
+
+def test_buttons_play_and_gaps_are_explained(browser: Browser, make_run: MakeRun) -> None:
+    run = make_run()
+    page, faults = _open(browser, write_report(run), 400)
+    button = page.locator("#mistakes button[data-clip]").first
+    button.focus()
+    page.keyboard.press("Enter")
+    _wait_until(page, "document.getElementById('sound').currentTime > 0.05")
+    page.close()
+
+    page, more_faults = _open(browser, write_report(run, max_audio_mb=0), 400)
+    page.locator("#find").fill("clip 003.wav")
+    page.keyboard.press("Enter")
+    toast = page.locator("#toast").inner_text()
+    assert toast == "No sound here for clip 003.wav: left out to keep the page small"
+    assert faults + more_faults == []
+    page.close()
+
+
+def test_labels_are_shown_as_they_are_written(browser: Browser, make_run: MakeRun) -> None:
+    wild = "<b>%{x} & <script>alert(1)"
+    run = make_run(labels=[(wild,), ("B" * 80,), ("line\nbreak \"'",)])
+    page, faults = _open(browser, write_report(run), 400)
+
+    ticks = page.locator("#confusion .ytick text").all_text_contents()
+    assert ticks == ["<b>%{x} & <script>ale…", "B" * 21 + "…", "line break \"'"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.locator("#legend button").all_inner_texts()[0] == wild
+    assert faults == []
+    page.close()
