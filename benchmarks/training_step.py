@@ -92,7 +92,8 @@ def main() -> None:
             watch.lap("optimiser")
 
     medians = {name: statistics.median(values[1:]) for name, values in watch.seconds.items()}
-    step_phases = [name for name in medians if name not in {"decode", "fill the cache", "between steps"}]
+    outside = {"decode", "fill the cache", "between steps"}
+    step_phases = [name for name in medians if name not in outside]
     total = sum(medians[name] for name in step_phases)
     print(
         f"{options.encoder}, {options.batch} clips of {options.seconds:g} s, "

@@ -47,4 +47,4 @@ for epoch in range(EPOCHS):
 embedder.head = classify.head
 embedder.save_pretrained("my-model")
 embeddings = AudioEmbedder.from_pretrained("my-model").embed(clips.paths)
-print(f"nearest-neighbour accuracy on its own training clips: {knn_accuracy(embeddings, labels):.1%}")
+print(f"kNN accuracy on its own training clips: {knn_accuracy(embeddings, labels):.1%}")

@@ -50,9 +50,7 @@ def test_an_object_remembers_what_made_it_with_the_defaults_of_the_day() -> None
 def test_round_trip() -> None:
     made = build(Component("Circle", {"radius": 2.5}), Shape, "shapes")
     written = made.component.to_dict()
-    again = build(
-        Component("shapes.Circle", Component.parse(written).init_args), Shape, "shapes"
-    )
+    again = build(Component("shapes.Circle", Component.parse(written).init_args), Shape, "shapes")
     assert isinstance(again, Circle)
     assert (again.radius, again.name) == (2.5, "circle")
 

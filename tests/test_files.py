@@ -36,9 +36,14 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(ValueError, match="half way"), atomic_path(target) as temporary:
-        temporary.write_text("ne")
-        raise ValueError("half way")
+
+    def write() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("ne")
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        write()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -64,13 +69,18 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["text", "safetensors", "parquet"])
 def test_a_full_disk_is_named_and_nothing_is_lost(full_disk: Path, kind: str) -> None:
     target = full_disk / "out"
-    with pytest.raises(DataError, match="the disk is full"), atomic_path(target) as temporary:
-        if kind == "text":
-            temporary.write_text("x" * 10_000)
-        elif kind == "safetensors":
-            save_file({"x": torch.zeros(10_000)}, temporary)
-        else:
-            pl.DataFrame({"x": range(100_000)}).write_parquet(temporary)
+
+    def write() -> None:
+        with atomic_path(target) as temporary:
+            if kind == "text":
+                temporary.write_text("x" * 10_000)
+            elif kind == "safetensors":
+                save_file({"x": torch.zeros(10_000)}, temporary)
+            else:
+                pl.DataFrame({"x": range(100_000)}).write_parquet(temporary)
+
+    with pytest.raises(DataError, match="the disk is full"):
+        write()
     assert [path.name for path in full_disk.iterdir()] == ["ballast"]
 
 

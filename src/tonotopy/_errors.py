@@ -1,10 +1,10 @@
 """The error tree: every message says what was expected, what was found and the remedy.
 
-    TonotopyError
-    ├── DataError            the data or the disk failed          (exit code 1)
-    │   └── AudioError       one audio file cannot be used; carries a short reason
-    └── UsageError           an option, file or call is wrong     (exit code 2)
-        └── MissingExtraError   an optional dependency is not installed
+TonotopyError
+├── DataError            the data or the disk failed          (exit code 1)
+│   └── AudioError       one audio file cannot be used; carries a short reason
+└── UsageError           an option, file or call is wrong     (exit code 2)
+    └── MissingExtraError   an optional dependency is not installed
 """
 
 from __future__ import annotations

@@ -62,14 +62,16 @@ def make_run(tmp_path: Path, write_tone: Callable[..., Path]) -> MakeRun:
             {
                 "path": [str(path) for path in paths],
                 "content": [f"{index:032x}" for index in range(len(truth))],
-                "label": [list(labels[label]) for label in truth],
+                "label": [list(labels[label]) for label in truth.tolist()],
                 "split": split,
             },
             schema_overrides={"label": pl.List(pl.String)},
         )
         run.mkdir()
         clips.with_columns(
-            predicted=pl.Series([names[p] if classify else None for p in predicted], dtype=pl.String),
+            predicted=pl.Series(
+                [names[p] if classify else None for p in predicted], dtype=pl.String
+            ),
             confidence=pl.Series(
                 rng.uniform(0.3, 1, len(truth)) if classify else [None] * len(truth),
                 dtype=pl.Float32,
@@ -99,7 +101,9 @@ def _metrics(
     size = len(names)
     cells = [[distance[np.ix_(truth == a, truth == b)] for b in range(size)] for a in range(size)]
     mean = [[_moment(cell, np.mean) for cell in row] for row in cells]
-    cv = [[_moment(cell, np.std) / _moment(cell, np.mean) for cell in row] for row in cells]
+    deviation = np.array([[_moment(cell, np.std) for cell in row] for row in cells])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cv = np.where(np.array(mean) > 1e-9, deviation / np.array(mean), np.nan).tolist()
     confusion = np.zeros((size, size), dtype=int)
     np.add.at(confusion, (truth, predicted), 1)
     structure = {"compactness": 0.12, "separation": 0.97, "intra_cv": 0.31, "inter_cv": 0.2}

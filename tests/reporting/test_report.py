@@ -136,7 +136,7 @@ def test_says_beside_the_clip_that_its_audio_is_gone(make_run: MakeRun) -> None:
     ("settings", "says"),
     [
         ({"labels": [("one",)]}, "Worst mistakes"),
-        ({"classify": False}, "there is no confusion matrix"),
+        ({"classify": False}, "so there is no confusion matrix"),
         ({"clips_per_class": 1}, "Nearest neighbours"),
         ({"labels": [("a",), ("b",)], "clips_per_class": 1}, "A map needs at least four clips"),
         ({"labels": [("a",)], "clips_per_class": 1}, "A map needs at least four clips"),
@@ -150,6 +150,19 @@ def test_is_written_for_degenerate_runs(
     make_run: MakeRun, settings: dict[str, Any], says: str
 ) -> None:
     assert says in Page(write_report(make_run(**settings))).words
+
+
+def test_is_written_for_a_run_without_any_class(make_run: MakeRun) -> None:
+    run = make_run(labels=[()], classify=False)
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    metrics |= {"classes": [], "matrices": {key: [] for key in metrics["matrices"]}}
+    metrics |= {"classification": None, "knn": None, "retrieval": None, "split": None}
+    write_json(run / "metrics.json", metrics)
+
+    page = Page(write_report(run))
+
+    assert page.data["figures"]["distance_mean"]["data"][0]["z"] == []
+    assert [colouring["name"] for colouring in page.data["map"]["colourings"]] == ["Split"]
 
 
 def test_counts_embeddings_that_are_not_finite(make_run: MakeRun) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -47,17 +47,23 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def _open(browser: Browser, report: Path, width: int, scheme: str = "light") -> tuple[Page, list[str]]:
+def _open(
+    browser: Browser, report: Path, width: int, scheme: str = "light"
+) -> tuple[Page, list[str]]:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]  # a Literal in playwright
     faults: list[str] = []
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console", lambda message: faults.append(message.text) if message.type == "error" else None
+    )
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("requestfailed", lambda request: faults.append(f"failed: {request.url[:200]}"))
     page.on(
         "request",
-        lambda request: None
-        if request.url.startswith(("file:", "data:", "blob:"))
-        else faults.append(f"asked for {request.url}"),
+        lambda request: (
+            None
+            if request.url.startswith(("file:", "data:", "blob:"))
+            else faults.append(f"asked for {request.url}")
+        ),
     )
     page.goto(report.as_uri())
     _wait_until(page, "document.querySelectorAll('.main-svg').length > 0")
@@ -80,6 +86,24 @@ def _screenshot(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"report_{name}.png", full_page=True)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"labels": [("only",)], "clips_per_class": 2, "log": False},
+        {"classify": False, "audio": False},
+        {"labels": [(f"class {index:03d}",) for index in range(70)], "clips_per_class": 2},
+    ],
+)
+def test_degenerate_runs_open_without_faults(
+    browser: Browser, make_run: MakeRun, settings: dict[str, Any]
+) -> None:
+    page, faults = _open(browser, write_report(make_run(**settings)), 400)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert faults == []
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_opens_without_faults_and_fits(
@@ -88,7 +112,9 @@ def test_opens_without_faults_and_fits(
     page, faults = _open(browser, write_report(make_run()), width, scheme)
 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    drawn = page.evaluate("[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg'))")
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg'))"
+    )
     assert drawn
     _screenshot(page, f"{width}_{scheme}")
     assert faults == []
@@ -105,7 +131,9 @@ def test_a_click_on_the_map_plays_the_clip(browser: Browser, make_run: MakeRun) 
     _wait_until(page, "document.getElementById('sound').currentTime > 0.05")
     name = page.evaluate("data.map.name[0]")
     assert page.locator("#playing").inner_text() == name
-    assert page.evaluate("document.getElementById('sound').duration") == pytest.approx(0.3, abs=0.05)
+    assert page.evaluate("document.getElementById('sound').duration") == pytest.approx(
+        0.3, abs=0.05
+    )
     assert faults == []
     page.close()
 

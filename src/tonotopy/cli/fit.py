@@ -40,7 +40,8 @@ def run(arguments: Sequence[str]) -> Output:
     """Run the verb."""
     register_component_type()
     parsed = vars(_parser(_presets(arguments)).parse_args(list(arguments)))
-    options = {name: parsed.pop(name) for name in ("json", "config", "preset", "resume", "components")}
+    asked = ("json", "config", "preset", "resume", "components")
+    options = {name: parsed.pop(name) for name in asked}
     if options["components"]:
         return _list_components()
     if options["resume"] is not None:

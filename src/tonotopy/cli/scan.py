@@ -61,7 +61,8 @@ def scan(
     line = f"{summary['clips']} clips, {summary['hours']:.2f} hours, written to {out}"
     if summary["quarantined"]:
         line += f"; {len(summary['quarantined'])} files set aside"
-    return Output({**summary, "out": str(out)}, line, lambda console: _show(console, clips, summary))
+    data_out = {**summary, "out": str(out)}
+    return Output(data_out, line, lambda console: _show(console, clips, summary))
 
 
 def _show(console: Console, clips: ClipTable, summary: dict[str, Any]) -> None:

@@ -19,7 +19,9 @@ def list_folder(root: Path) -> Listing:
     seen: set[str] = set()
     linked = _read_below("", listing, seen)
     while linked:
-        linked = [deeper for folder in sorted(linked) for deeper in _read_below(folder, listing, seen)]
+        linked = [
+            deeper for folder in sorted(linked) for deeper in _read_below(folder, listing, seen)
+        ]
     return listing
 
 

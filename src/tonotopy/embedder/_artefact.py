@@ -78,9 +78,9 @@ def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError) as error:
-        raise DataError(f"cannot read {path}: {error}; the file is damaged or incomplete") from error
+        raise DataError(f"cannot read {path}, damaged or incomplete: {error}") from error
     if "tonotopy" not in metadata:
-        raise DataError(f"{path} was not written by tonotopy: it does not describe its architecture")
+        raise DataError(f"{path} was not written by tonotopy: it names no architecture")
     architecture: dict[str, Any] = json.loads(metadata["tonotopy"])
     if architecture["format"] > FORMAT:
         raise DataError(
@@ -97,13 +97,13 @@ def _local_folder(source: Path | str) -> Path:
     looks_like_hub_id = isinstance(source, str) and source.count("/") == 1 and source[0].isalnum()
     if folder.exists() or not looks_like_hub_id:
         raise UsageError(
-            f"no model in {folder}: expected a folder with {MODEL_FILE}, as `tonotopy fit` leaves it"
+            f"no model in {folder}: expected {MODEL_FILE} in it, as `tonotopy fit` leaves it"
         )
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtraError(f"no folder {source}, and loading it from the hub", "hf") from error
     try:
-        return Path(snapshot_download(source, allow_patterns=[MODEL_FILE, LABELS_FILE]))
+        return Path(snapshot_download(str(source), allow_patterns=[MODEL_FILE, LABELS_FILE]))
     except Exception as error:  # the hub's many network errors share no base class
         raise UsageError(f"no folder {source}, and the hub does not give it: {error}") from error

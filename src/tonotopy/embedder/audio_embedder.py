@@ -100,7 +100,7 @@ class AudioEmbedder(nn.Module):
         scores: Tensor = self.head(embeddings)
         return scores.float().softmax(dim=-1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed(
         self, clips: Sequence[Clip], *, batch_size: int = 32, progress: bool = False
     ) -> Tensor:

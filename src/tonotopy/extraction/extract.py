@@ -60,7 +60,8 @@ def embed_clips(
         target = shards / f"{start:09d}.parquet"
         if not target.is_file():
             rows = clips.frame.slice(start, SHARD)
-            frame, bad = _embed_shard(embedder, rows, clips.paths[start : start + SHARD], batch_size)
+            paths = clips.paths[start : start + SHARD]
+            frame, bad = _embed_shard(embedder, rows, paths, batch_size)
             with atomic_path(shards / f"{start:09d}.quarantine") as temporary:
                 bad.write_parquet(temporary)
             with atomic_path(target) as temporary:
@@ -117,7 +118,7 @@ def _try_decode(path: Path, sample_rate: int) -> NDArray[np.float32] | AudioErro
         return error
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _predict(
     embedder: AudioEmbedder, embeddings: Tensor
 ) -> tuple[list[str | None], list[float | None]]:

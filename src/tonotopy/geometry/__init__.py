@@ -1,4 +1,4 @@
-"""Unit vectors, safe angles, cosines of pairs by row blocks, and classifiers over embeddings."""
+"""Unit vectors, safe angles, cosines and moments of pairs, and classifiers over embeddings."""
 
 from tonotopy.geometry.angles import (
     Distance,
@@ -7,9 +7,11 @@ from tonotopy.geometry.angles import (
     right_angle,
 )
 from tonotopy.geometry.heads import Head, LinearHead, RBFHead, rbf_logits
+from tonotopy.geometry.moments import ClassMoments
 from tonotopy.geometry.unit import cosine_blocks, pairwise_cosine, unit_vectors
 
 __all__ = [
+    "ClassMoments",
     "Distance",
     "Head",
     "LinearHead",

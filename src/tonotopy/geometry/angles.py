@@ -70,7 +70,7 @@ def angle_between(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _arccos(s: Tensor) -> Tensor:
-    theta: Tensor = _SafeArccos.apply(s)
+    theta: Tensor = _SafeArccos.apply(s)  # type: ignore[no-untyped-call]  # torch's own
     return theta
 
 
@@ -85,7 +85,7 @@ class _SafeArccos(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (s,) = ctx.saved_tensors
+        s: Tensor = ctx.saved_tensors[0]
         floor = torch.finfo(s.dtype).eps  # of the squared sine
         sine = ((1.0 - s) * (1.0 + s)).clamp_min(floor).sqrt()
         return -grad / sine

@@ -89,7 +89,9 @@ class RBFHead(Head):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Give (B, C) logits of (B, D) embeddings."""
-        points = unit_vectors(embeddings) if self.normalise else embeddings
+        points = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        if self.normalise:
+            points = unit_vectors(points)
         return rbf_logits(points, self.centres.to(points.dtype), self.scale, self.gamma)
 
 

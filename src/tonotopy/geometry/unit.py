@@ -26,7 +26,8 @@ def unit_vectors(x: Tensor, eps: float = 1e-6) -> Tensor:
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
     """
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(eps)
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / length.clamp_min(eps)
 
 
 def pairwise_cosine(u: Tensor, v: Tensor | None = None) -> Tensor:

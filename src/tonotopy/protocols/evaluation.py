@@ -52,8 +52,8 @@ def evaluate_run(run: Path, data: Path | None = None, *, command: str) -> dict[s
     labels = class_ids(embedder.tree, judged)
     if not (labels >= 0).any():
         raise UsageError(
-            f"no clip to evaluate has a class of the model ({', '.join(embedder.tree.leaf_names[:5])}"
-            ", ...): check the label columns or folders"
+            "no clip to evaluate has a class of the model "
+            f"({', '.join(embedder.tree.leaf_names[:5])}, ...): check the label columns or folders"
         )
     metrics = {
         "format": FORMAT,
@@ -99,7 +99,7 @@ def _own_clips(
     return run, "train", table, None
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _logits(embedder: AudioEmbedder, embeddings: Tensor) -> Tensor | None:
     if embedder.head is None:
         return None

@@ -93,6 +93,7 @@ def _curves(
         "layout": {
             "showlegend": len(traces) > 1,
             "xaxis": {"title": {"text": "epoch"}, "tickformat": "d"},
+            "yaxis": {"rangemode": "tozero"},
             "shapes": [] if best_epoch is None else [marker],
         },
     }
@@ -180,8 +181,8 @@ def _heat_map(cells: Matrix, names: Sequence[str], *, top: float, colours: str) 
         "zmax": top or 1.0,
         "colours": colours,
         "hoverongaps": False,
-        "xgap": 1 if len(names) <= MAX_TICKS else 0,
-        "ygap": 1 if len(names) <= MAX_TICKS else 0,
+        "xgap": 1 if len(names) <= 25 else 0,
+        "ygap": 1 if len(names) <= 25 else 0,
         "colorbar": {},
     }
     # Row 1 on top, as in a printed table.

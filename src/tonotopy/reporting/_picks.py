@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from tonotopy.reporting._run import Clip
 
+MAX_CANDIDATES = 5000
+
 
 @dataclass(frozen=True)
 class Neighbour:
@@ -27,7 +29,7 @@ def choose_queries(
 
     Args:
         clips: All clips.
-        candidates: Indices to choose from.
+        candidates: Indices to choose from; of very many, a random `MAX_CANDIDATES` are looked at.
         count: How many to choose.
         seed: Seed of the choice.
 
@@ -35,7 +37,7 @@ def choose_queries(
         Indices, at most `count`.
     """
     rng = np.random.default_rng(seed)
-    waiting = [int(index) for index in rng.permutation(candidates)]
+    waiting = [int(index) for index in rng.permutation(candidates)[:MAX_CANDIDATES]]
     chosen: list[int] = []
     uses: Counter[str] = Counter()
     while waiting and len(chosen) < count:

@@ -84,7 +84,8 @@ function look(layout) {
     margin: { l: 48, r: 12, t: 12, b: 40 },
     dragmode: false,
     colorway: lines[theme()],
-    hoverlabel: { align: "left" },
+    hoverlabel: { align: "left", bgcolor: css("--panel"), bordercolor: css("--soft"), font: { color: css("--ink") } },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: css("--accent") },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     ...layout,
     xaxis: axis(layout.xaxis),
@@ -96,13 +97,11 @@ function look(layout) {
   };
 }
 
-const config = {
-  responsive: true,
-  displaylogo: false,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-};
+// The buttons are listed one by one: plotly's own choice holds one that leads to a web service.
+const buttons = [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]];
 
-function draw(id, traces, layout) {
+function draw(id, traces, layout, zoom) {
+  const config = { responsive: true, displaylogo: false, displayModeBar: zoom, modeBarButtons: buttons };
   return Plotly.react(byId(id), traces, look(layout), config);
 }
 
@@ -119,8 +118,11 @@ function drawFigure(id, figure) {
       },
     };
   });
-  draw(id, traces, figure.data[0].type === "heatmap" ? heatLayout(figure) : figure.layout);
+  const heat = figure.data[0].type === "heatmap";
+  draw(id, traces, heat ? heatLayout(figure) : figure.layout, heat && manyClasses(figure));
 }
+
+const manyClasses = (figure) => figure.data[0].x.length > 25;
 
 function heatLayout(figure) {
   const { xaxis, yaxis } = figure.layout;
@@ -129,10 +131,9 @@ function heatLayout(figure) {
   const show = xaxis.showticklabels && (!narrow.matches || count <= 12);
   const size = count > 40 ? 8 : count > 24 ? 9 : 11;
   const ticks = { showticklabels: show, tickfont: { size }, ticks: "", showgrid: false };
-  const margin = { l: 40, r: 8, t: 12, b: 40 };
   return {
     ...figure.layout,
-    margin,
+    margin: { l: 24, r: 8, t: manyClasses(figure) ? 34 : 12, b: 24 },
     xaxis: { ...xaxis, ...ticks, tickangle: count > 6 ? -90 : 0 },
     yaxis: { ...yaxis, ...ticks },
   };
@@ -166,7 +167,7 @@ function drawMap() {
       color: index.map(colourOf),
       symbol: index.map(symbolOf),
       opacity: index.map((group) => (alone === null || group === alone ? 0.85 : 0.07)),
-      size: x.length > 1500 ? 6 : x.length > 400 ? 8 : 10,
+      size: (x.length > 1500 ? 6 : x.length > 400 ? 8 : 10) - (narrow.matches ? 2 : 0),
       line: { width: 0.5, color: css("--page") },
     },
   };
@@ -175,7 +176,7 @@ function drawMap() {
     x: found === null ? [] : [x[found]], y: found === null ? [] : [y[found]],
     marker: { symbol: "circle-open", size: 22, color: css("--ink"), line: { width: 3 } },
   };
-  const bare = { showticklabels: false, ticks: "", zeroline: false, showgrid: false, automargin: false };
+  const bare = { showticklabels: false, ticks: "", zeroline: false, showgrid: false, showline: false, automargin: false };
   return draw("plane", [points, ring], {
     showlegend: false,
     hovermode: "closest",
@@ -184,7 +185,7 @@ function drawMap() {
     uirevision: "map",
     xaxis: bare,
     yaxis: { ...bare, scaleanchor: "x" },
-  });
+  }, true);
 }
 
 function drawLegend() {

@@ -12,7 +12,8 @@ from tonotopy.reporting._charts import Matrix
 from tonotopy.reporting._picks import Neighbour, shared_levels
 from tonotopy.reporting._run import Clip, Run
 
-DASH = "–"
+DASH = "\u2013"
+NO_BREAK = "\u00a0"
 MAX_ROWS = 12
 
 
@@ -74,16 +75,12 @@ def tiles(run: Run) -> list[Tile]:
 
 def percent(value: float | None) -> str:
     """Write a share as `"87.5 %"`, or a dash where it is unknown."""
-    return f"{100 * value:.1f} %" if _known(value) else DASH
+    return DASH if value is None or math.isnan(value) else f"{100 * value:.1f}{NO_BREAK}%"
 
 
 def ratio(value: float | None) -> str:
     """Write a number with three decimals, or a dash where it is unknown."""
-    return f"{value:.3f}" if _known(value) else DASH
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+    return DASH if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def top_confusions(confusion: Matrix, classes: Sequence[str]) -> list[Pair]:
@@ -126,14 +123,16 @@ def neighbour_card(run: Run, query: int, neighbour: Neighbour, excerpts: Excerpt
 def _prediction(clip: Clip) -> tuple[str, ...]:
     if clip.predicted is None:
         return ()
-    sure = "" if clip.confidence is None else f", {percent(clip.confidence)} sure"
+    sure = "" if clip.confidence is None else f", {percent(clip.confidence)}{NO_BREAK}sure"
     return (f"predicted {clip.predicted}{sure}",)
 
 
 def _outcome(clip: Clip) -> dict[str, Any]:
     if clip.right is None:
         return {}
-    return {"verdict": "right", "tone": "good"} if clip.right else {"verdict": "wrong", "tone": "bad"}
+    return (
+        {"verdict": "right", "tone": "good"} if clip.right else {"verdict": "wrong", "tone": "bad"}
+    )
 
 
 def _kinship(query: Clip, other: Clip) -> tuple[str | None, str]:

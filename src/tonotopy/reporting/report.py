@@ -102,52 +102,68 @@ def _page(run: Run, choice: _Choice, excerpts: Excerpts) -> str:
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    positions = flat_map(run.units[choice.points], seed=SEED)
     figures = _figures(run)
+    positions = flat_map(run.units[choice.points], seed=SEED)
+    points = None
+    if positions is not None:
+        points = _charts.map_payload(choice.points, positions, run.clips)
     payload = {
         "figures": figures,
-        "map": _charts.map_payload(choice.points, positions, run.clips)
-        if positions is not None
-        else None,
+        "map": points,
         "problems": excerpts.problems,
         "names": {clip: run.clips[clip].name for clip in choice.listed},
     }
-    scripts = {"plotly": get_plotlyjs(), "script": _resource("_script.js")}
+    plotly, script = get_plotlyjs(), _resource("_script.js")
     page = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(_resource("_page.html"))
     return page.render(
+        **_numbers(run, choice),
+        **_cards(run, choice, excerpts),
         run=run,
-        title=run.folder.resolve().name,
         metrics=run.metrics,
-        tiles=_sections.tiles(run),
         figures=figures,
-        curves=[name for name in figures if name.startswith("curve")],
-        confusions=_confusions(run),
-        closest=_sections.closest_classes(run.metrics["matrices"]["distance_mean"], _classes(run)),
-        hidden_classes=len(_classes(run)) - len(_shown(run)),
-        queries=[
+        has_map=points is not None,
+        style=Markup(_resource("_style.css")),
+        data=_json(payload),
+        audio=_json(excerpts.audio),
+        plotly=Markup(plotly),
+        script=Markup(script),
+        policy=_policy([plotly, script]),
+        written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+    )
+
+
+def _numbers(run: Run, choice: _Choice) -> dict[str, Any]:
+    matrices, classes = run.metrics["matrices"], _classes(run)
+    confusion = matrices.get("confusion")
+    return {
+        "title": run.folder.resolve().name,
+        "tiles": _sections.tiles(run),
+        "confusions": _sections.top_confusions(confusion, classes) if confusion else [],
+        "closest": _sections.closest_classes(matrices["distance_mean"], classes),
+        "num_hidden": len(classes) - len(_shown(run)),
+        "num_shown": len(_shown(run)),
+        "num_points": len(choice.points),
+        "num_mistakes": choice.num_mistakes,
+        "num_judged": sum(run.clips[i].right is not None for i in np.flatnonzero(run.evaluated)),
+        "seconds": SECONDS,
+        "seed": SEED,
+    }
+
+
+def _cards(run: Run, choice: _Choice, excerpts: Excerpts) -> dict[str, Any]:
+    return {
+        "queries": [
             (
                 _sections.clip_card(run, query, excerpts),
                 [_sections.neighbour_card(run, query, near, excerpts) for near in found],
             )
             for query, found in choice.queries
         ],
-        mistakes=[_sections.clip_card(run, clip, excerpts) for clip in choice.mistakes],
-        num_mistakes=choice.num_mistakes,
-        num_judged=sum(run.clips[i].right is not None for i in np.flatnonzero(run.evaluated)),
-        num_points=len(choice.points),
-        num_audible=sum(int(index) in excerpts.audio for index in choice.points),
-        has_map=positions is not None,
-        seconds=SECONDS,
-        seed=SEED,
-        written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
-        style=Markup(_resource("_style.css")),
-        data=_json(payload),
-        audio=_json(excerpts.audio),
-        policy=_policy(list(scripts.values())),
-        **{name: Markup(text) for name, text in scripts.items()},
-    )
+        "mistakes": [_sections.clip_card(run, clip, excerpts) for clip in choice.mistakes],
+        "num_audible": sum(int(index) in excerpts.audio for index in choice.points),
+    }
 
 
 def _figures(run: Run) -> dict[str, _charts.Figure]:
@@ -164,11 +180,6 @@ def _figures(run: Run) -> dict[str, _charts.Figure]:
     ):
         figures[key] = _charts.distance_figure(matrices[key], classes, shown, name=name, top=top)
     return figures
-
-
-def _confusions(run: Run) -> list[_sections.Pair]:
-    confusion = run.metrics["matrices"].get("confusion")
-    return _sections.top_confusions(confusion, _classes(run)) if confusion else []
 
 
 def _classes(run: Run) -> list[str]:

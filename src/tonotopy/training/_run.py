@@ -169,7 +169,7 @@ def _rows(clips: ClipTable, split: str, labels: Tensor) -> list[int]:
 
 def _check_classes(clips: ClipTable, labels: Tensor) -> None:
     names = clips.tree.leaf_names
-    present = labels.unique().tolist()
+    present = sorted(set(labels.tolist()))
     if len(present) < 2:
         found = f"only {names[present[0]]!r}" if present else "none"
         raise DataError(
@@ -178,7 +178,7 @@ def _check_classes(clips: ClipTable, labels: Tensor) -> None:
         )
     counts = labels.bincount(minlength=len(names))
     if (counts <= 1).all():
-        _warn("every class has one training clip: the model cannot be judged on clips it has not seen")
+        _warn("every class has one training clip: nothing can be said about unseen clips")
     unseen = [name for name, count in zip(names, counts.tolist(), strict=True) if count == 0]
     if unseen:
         _warn(f"{len(unseen)} classes have no training clip: {', '.join(unseen[:5])}")

@@ -1,10 +1,10 @@
-"""One training step: waveforms to embeddings to losses, with all randomness from (seed, step, rank)."""
+"""One training step: waveforms to embeddings to losses; randomness is (seed, step, rank) alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -157,8 +157,8 @@ class EmbeddingTask(lightning.LightningModule):
         """
         if self.loss.kind == "sample" or self.trainer.world_size == 1:
             return embeddings, targets
-        gathered = self.all_gather(embeddings, sync_grads=True)
-        return gathered.flatten(0, 1), self.all_gather(targets).flatten(0, 1)
+        gathered = cast("Tensor", self.all_gather(embeddings, sync_grads=True))
+        return gathered.flatten(0, 1), cast("Tensor", self.all_gather(targets)).flatten(0, 1)
 
     def _log_terms(self, loss: Tensor) -> None:
         self.last_terms = {"train/loss": loss.detach()}
@@ -169,6 +169,7 @@ class EmbeddingTask(lightning.LightningModule):
     def _validation_loss(self, embeddings: Tensor, labels: Tensor) -> float:
         # Validation clips come sorted by label; chunks need mixed ones to have pairs of both kinds.
         shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-        chunks = shuffled.to(labels.device).split(VALIDATION_CHUNK)
-        losses = [self.loss(embeddings[c], labels[c]).item() * len(c) for c in chunks]
-        return sum(losses) / len(labels)
+        total = 0.0
+        for chunk in torch.split(shuffled.to(labels.device), VALIDATION_CHUNK):
+            total += float(self.loss(embeddings[chunk], labels[chunk])) * len(chunk)
+        return total / len(labels)

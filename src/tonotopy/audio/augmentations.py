@@ -1,0 +1,218 @@
+"""Augmentations of waveforms and of features: batched, on any device, driven by a generator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from tonotopy._components import Configurable
+from tonotopy._errors import UsageError
+
+
+class Augmentation(Configurable, nn.Module, ABC):
+    """A random change that keeps the label; nothing happens in `eval()`."""
+
+    def forward(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Change each clip of a batch at random.
+
+        Args:
+            x: Waveforms (B, T) or features (B, bins, frames), padded at the end.
+            lengths: (B,) valid samples or frames.
+            generator: The only source of randomness, on the device of `x`.
+
+        Returns:
+            A tensor of the same shape; the padding stays as it was.
+        """
+        return self.change(x, lengths, generator) if self.training else x
+
+    @abstractmethod
+    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Do the random change; see `forward`."""
+
+
+class WaveAugmentation(Augmentation):
+    """An augmentation of waveforms (B, T)."""
+
+
+class FeatureAugmentation(Augmentation):
+    """An augmentation of features (B, bins, frames)."""
+
+
+class Gain(WaveAugmentation):
+    """Make each clip louder or softer.
+
+    Args:
+        low: Least gain, in dB.
+        high: Largest gain, in dB.
+    """
+
+    def __init__(self, low: float = -6.0, high: float = 6.0) -> None:
+        super().__init__()
+        if low > high:
+            raise UsageError(f"Gain: low ({low:g} dB) is above high ({high:g} dB)")
+        self.low = low
+        self.high = high
+
+    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Scale each clip."""
+        decibels = self.low + (self.high - self.low) * _uniform(x, generator)
+        return x * (10.0 ** (decibels / 20.0))[:, None]
+
+
+class TimeShift(WaveAugmentation):
+    """Rotate each clip in time; what leaves at the end comes back at the beginning.
+
+    Args:
+        fraction: Largest shift, as a share of the clip's own length; 1 for any.
+    """
+
+    def __init__(self, fraction: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= fraction <= 1:
+            raise UsageError(f"TimeShift: expected a fraction from 0 to 1, got {fraction:g}")
+        self.fraction = fraction
+
+    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Rotate each clip within its valid samples."""
+        shifts = (self.fraction * _uniform(x, generator) * lengths).long()
+        positions = torch.arange(x.shape[1], device=x.device)
+        rotated = (positions + shifts[:, None]) % lengths.clamp_min(1)[:, None]
+        return x.gather(1, rotated.where(positions < lengths[:, None], positions))
+
+
+class AddNoise(WaveAugmentation):
+    """Add white noise at a random signal-to-noise ratio.
+
+    Args:
+        low: Least ratio (most noise), in dB.
+        high: Largest ratio, in dB.
+    """
+
+    def __init__(self, low: float = 10.0, high: float = 40.0) -> None:
+        super().__init__()
+        if low > high:
+            raise UsageError(f"AddNoise: low ({low:g} dB) is above high ({high:g} dB)")
+        self.low = low
+        self.high = high
+
+    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Add noise to the valid samples; a silent clip stays silent."""
+        valid = _valid(x, lengths)
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        noise = noise.where(valid, 0.0)
+        decibels = self.low + (self.high - self.low) * _uniform(x, generator)
+        power = x.where(valid, 0.0).square().sum(dim=1) / noise.square().sum(dim=1).clamp_min(1e-12)
+        return x + noise * (power * 10.0 ** (-decibels / 10.0)).sqrt()[:, None]
+
+
+class SpecAugment(FeatureAugmentation):
+    """Blank random bands and stretches of time with the clip's mean.
+
+    Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition",
+    2019, without the warping of time.
+
+    Args:
+        frequency_width: Largest width of a blanked band, in bins.
+        time_width: Largest width of a blanked stretch, in frames; never more than half the clip.
+        frequency_masks: Bands.
+        time_masks: Stretches.
+    """
+
+    def __init__(
+        self,
+        frequency_width: int = 12,
+        time_width: int = 48,
+        frequency_masks: int = 2,
+        time_masks: int = 2,
+    ) -> None:
+        super().__init__()
+        if min(frequency_width, time_width, frequency_masks, time_masks) < 0:
+            raise UsageError("SpecAugment: widths and numbers of masks cannot be negative")
+        self.frequency_width = frequency_width
+        self.time_width = time_width
+        self.frequency_masks = frequency_masks
+        self.time_masks = time_masks
+
+    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Blank bands and stretches of each clip."""
+        valid = _valid(x, lengths)
+        bins = lengths.new_full((len(x),), x.shape[1])
+        masked = torch.zeros_like(x, dtype=torch.bool)
+        for _ in range(self.frequency_masks):
+            masked |= _stretch(bins, self.frequency_width, x.shape[1], generator)[:, :, None]
+        for _ in range(self.time_masks):
+            widest = (lengths // 2).clamp_max(self.time_width)
+            masked |= _stretch(lengths, widest, x.shape[2], generator)[:, None, :]
+        count = (lengths * x.shape[1]).clamp_min(1)
+        mean = x.where(valid, 0.0).sum(dim=(1, 2)) / count
+        return x.where(~masked | ~valid, mean[:, None, None])
+
+
+class Mixup(nn.Module):
+    """Mix each clip with another and their labels in the same proportion.
+
+    Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
+
+    Args:
+        alpha: The share of a clip is drawn from Beta(alpha, alpha); small values mix little.
+    """
+
+    def __init__(self, alpha: float = 0.2) -> None:
+        super().__init__()
+        if alpha <= 0:
+            raise UsageError(f"Mixup: alpha must be positive, got {alpha:g}")
+        self.alpha = alpha
+
+    def forward(
+        self, x: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Mix a batch; nothing happens in `eval()`.
+
+        Args:
+            x: (B, ...) waveforms or features.
+            targets: (B, C) one-hot or soft labels.
+            generator: The only source of randomness, on the device of `x`.
+
+        Returns:
+            Mixed `x` and `targets` of the same shapes. Each clip keeps the larger share.
+        """
+        if not self.training:
+            return x, targets
+        share = _beta(self.alpha, len(x), generator, x.device)
+        share = torch.maximum(share, 1.0 - share)
+        other = torch.randperm(len(x), generator=generator, device=x.device)
+        return _mix(x, x[other], share), _mix(targets, targets[other], share)
+
+
+def _mix(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+    share = share.to(a.dtype).view(-1, *[1] * (a.ndim - 1))
+    return share * a + (1.0 - share) * b
+
+
+def _beta(alpha: float, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Draw from Beta(alpha, alpha) as a ratio of gamma variates."""
+    concentration = torch.full((2, count), alpha, device=device)
+    first, second = torch._standard_gamma(concentration, generator=generator).unbind()
+    return first / (first + second).clamp_min(torch.finfo(first.dtype).tiny)
+
+
+def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(len(x), generator=generator, device=x.device)
+
+
+def _valid(x: Tensor, lengths: Tensor) -> Tensor:
+    mask = torch.arange(x.shape[-1], device=x.device) < lengths[:, None]
+    return mask if x.ndim == 2 else mask[:, None, :]
+
+
+def _stretch(
+    lengths: Tensor, widest: int | Tensor, size: int, generator: torch.Generator
+) -> Tensor:
+    """Mark one random stretch within each clip's `lengths`, (B, size) bool."""
+    draws = torch.rand(2, len(lengths), generator=generator, device=lengths.device)
+    width = (draws[0] * (torch.as_tensor(widest, device=lengths.device) + 1)).long()
+    start = (draws[1] * (lengths - width + 1).clamp_min(1)).long()
+    positions = torch.arange(size, device=lengths.device)
+    return (positions >= start[:, None]) & (positions < (start + width)[:, None])

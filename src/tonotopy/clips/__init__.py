@@ -1,0 +1,23 @@
+"""Clips with their labels: scan, split, sample and load them."""
+
+from tonotopy.clips.loading import ClipDataset, collate_clips
+from tonotopy.clips.samplers import BatchSampler, PKBatchSampler, ShuffledBatchSampler
+from tonotopy.clips.scan import load_clips, scan, scan_files
+from tonotopy.clips.splits import split_clips
+from tonotopy.clips.summary import duplicates, summarise
+from tonotopy.clips.table import ClipTable
+
+__all__ = [
+    "BatchSampler",
+    "ClipDataset",
+    "ClipTable",
+    "PKBatchSampler",
+    "ShuffledBatchSampler",
+    "collate_clips",
+    "duplicates",
+    "load_clips",
+    "scan",
+    "scan_files",
+    "split_clips",
+    "summarise",
+]

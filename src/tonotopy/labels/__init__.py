@@ -1,0 +1,13 @@
+"""What is known about clips: label trees, label paths, and what a pair of labels says."""
+
+from tonotopy.labels.pairs import lca_depth_interval
+from tonotopy.labels.tree import NO_LEVEL, UNKNOWN, LabelPath, LabelTree, display_name
+
+__all__ = [
+    "NO_LEVEL",
+    "UNKNOWN",
+    "LabelPath",
+    "LabelTree",
+    "display_name",
+    "lca_depth_interval",
+]

@@ -1,0 +1,166 @@
+"""First and second moments of angular distances within and between the classes of a batch.
+
+Every pair of a side has a weight: 1 when pooled; 1 over the number of pairs of its two classes when
+macro, so that every pair of classes counts equally. Mean and variance are those of that weighting,
+so the variance holds both the spread inside each pair of classes and that among their means.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tonotopy.geometry import Distance, distance_from_cosine, pairwise_cosine
+
+Pooling = Literal["pooled", "macro"]
+"""Every pair counts equally, or every pair of classes does."""
+
+
+class SideMoments(NamedTuple):
+    """Moments of the distances of one side: scalars, 0 where there is no pair."""
+
+    mean: Tensor
+    variance: Tensor  # population
+    pairs: Tensor  # ordered: twice the number of distances
+
+
+class BatchMoments(NamedTuple):
+    """Moments of pairs of equal classes and of pairs of different classes."""
+
+    intra: SideMoments
+    inter: SideMoments
+
+
+def batch_moments(u: Tensor, ids: Tensor, *, distance: Distance, pooling: Pooling) -> BatchMoments:
+    """Give the moments of all pairs, by the cheaper of two forms that agree.
+
+    Args:
+        u: (N, D) unit vectors; zero rows are allowed and have cosine 0 to all.
+        ids: (N,) class ids, negative = ignored.
+        distance: What is measured between two unit vectors.
+        pooling: What counts equally.
+
+    Returns:
+        Moments of both sides, differentiable with respect to `u`.
+    """
+    if distance == "cosine" and u.shape[0] > u.shape[1]:
+        return closed_form_moments(u, ids, pooling=pooling)
+    return pairwise_moments(u, ids, distance=distance, pooling=pooling)
+
+
+def pairwise_moments(
+    u: Tensor, ids: Tensor, *, distance: Distance, pooling: Pooling
+) -> BatchMoments:
+    """Give the moments from the N x N distances: O(N² D), of fixed shapes, any distance."""
+    d = distance_from_cosine(pairwise_cosine(u), distance)
+    intra, inter = pair_masks(ids)
+    n_intra, n_inter = intra.sum(), inter.sum()
+    weight_intra, weight_inter = intra.to(d.dtype), inter.to(d.dtype)
+    if pooling == "macro":
+        partners = weight_intra.sum(dim=1)  # n_c - 1
+        size = partners + 1.0
+        weight_intra = weight_intra / (size * partners).clamp_min(1.0)
+        weight_inter = weight_inter / (size[:, None] * size)
+    return BatchMoments(
+        SideMoments(*weighted_moments(d, weight_intra), n_intra.to(d.dtype)),
+        SideMoments(*weighted_moments(d, weight_inter), n_inter.to(d.dtype)),
+    )
+
+
+def pair_masks(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Give (N, N) masks of the ordered pairs of equal and of different known classes."""
+    known = ids >= 0
+    both = known[:, None] & known
+    same = ids[:, None] == ids
+    itself = torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+    return both & same & ~itself, both & ~same
+
+
+def weighted_moments(d: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Give mean and population variance of `d` under `weights`; 0 where the weights are."""
+    mass = _at_least_something(weights.sum())
+    mean = (weights * d).sum() / mass
+    return mean, (weights * (d - mean).square()).sum() / mass
+
+
+def closed_form_moments(u: Tensor, ids: Tensor, *, pooling: Pooling) -> BatchMoments:
+    """Give the moments of the cosine distance from class means and scatters.
+
+    O(N D²) and no N x N matrix. Sums are taken around the class means, so that nothing cancels
+    when classes collapse, and hold for rows shorter than one as well.
+    """
+    u, ids = u[ids >= 0], ids[ids >= 0]
+    _, classes, counts = torch.unique(ids, return_inverse=True, return_counts=True)
+    n = counts.to(u.dtype)
+    means = u.new_zeros(len(n), u.shape[1]).index_add(0, classes, u) / n[:, None]
+    e = u - means[classes]
+    own_scatter = _squared_scatters(e[classes.argsort(stable=True)], counts)
+    return BatchMoments(
+        _intra_moments(u, e, classes, n, own_scatter, pooling),
+        _inter_moments(means, e, classes, n, own_scatter, pooling),
+    )
+
+
+def _intra_moments(
+    u: Tensor, e: Tensor, classes: Tensor, n: Tensor, own_scatter: Tensor, pooling: Pooling
+) -> SideMoments:
+    # With u_i = m + e_i, d_ij = b_i + b_j - e_i'e_j where b = ||e||²/2 + (1 - ||u||²)/2; the last
+    # part is rounding, and left out, unless the row is shorter than one.
+    squared = u.square().sum(dim=1)
+    short = torch.where(squared < 1.0 - 1e-3, (1.0 - squared) / 2.0, torch.zeros_like(squared))
+    a = e.square().sum(dim=1)
+    b = a / 2.0 + short
+
+    # The e of a class sum to 0, so every product of b with e_i'e_j does as well.
+    b1 = _class_sums(b, classes, n)
+    total = 2.0 * (n - 1.0) * b1 + _class_sums(a, classes, n)
+    second = 2.0 * n * _class_sums(b.square(), classes, n) + 2.0 * b1.square() + own_scatter
+    second = second - _class_sums((2.0 * short).square(), classes, n)  # i = j
+
+    pairs = n * (n - 1.0)
+    weight = torch.ones_like(n) if pooling == "pooled" else (n > 1.0) / pairs.clamp_min(1.0)
+    mass = _at_least_something((weight * pairs).sum())
+    mean = (weight * total).sum() / mass
+    variance = (weight * second).sum() / mass - mean.square()
+    return SideMoments(mean, variance.clamp_min(0.0), pairs.sum())
+
+
+def _inter_moments(
+    means: Tensor, e: Tensor, classes: Tensor, n: Tensor, own_scatter: Tensor, pooling: Pooling
+) -> SideMoments:
+    # var_ab = m_a'S_b m_a + m_b'S_a m_b + <S_a, S_b>; summed over b != a through the scatter of
+    # all classes less each class's own part.
+    class_weight = n if pooling == "pooled" else torch.ones_like(n)
+    share = class_weight / n
+    scatter = (e * share[classes, None]).mT @ e
+    along_own = _class_sums((e * means[classes]).sum(dim=1).square(), classes, n)
+    along_all = ((means @ scatter) * means).sum(dim=1)
+    across = 2.0 * (class_weight * (along_all - share * along_own)).sum()
+    within = across + scatter.square().sum() - (share.square() * own_scatter).sum()
+
+    cells = 1.0 - pairwise_cosine(means)
+    other = 1.0 - torch.eye(len(n), dtype=n.dtype, device=n.device)
+    weight = class_weight[:, None] * class_weight * other
+    mean, among = weighted_moments(cells, weight)
+    variance = within / _at_least_something(weight.sum()) + among
+    pairs = n.sum().square() - n.square().sum()
+    return SideMoments(mean, variance.clamp_min(0.0) * (pairs > 0), pairs)
+
+
+def _squared_scatters(e: Tensor, counts: Tensor) -> Tensor:
+    """Give ||sum e e'||² of every class; `e` (N, D) is sorted by class."""
+    values = [e.new_zeros(0)]
+    for block in torch.split(e, counts.tolist()):
+        product = block @ block.mT if len(block) < block.shape[1] else block.mT @ block
+        values.append(product.square().sum().reshape(1))
+    return torch.cat(values)
+
+
+def _class_sums(values: Tensor, classes: Tensor, n: Tensor) -> Tensor:
+    return torch.zeros_like(n).index_add(0, classes, values)
+
+
+def _at_least_something(mass: Tensor) -> Tensor:
+    return torch.where(mass > 0.0, mass, torch.ones_like(mass))

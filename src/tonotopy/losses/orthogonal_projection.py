@@ -1,0 +1,52 @@
+"""Orthogonal projection loss: cosine 1 within classes, 0 between them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tonotopy.geometry import pairwise_cosine, unit_vectors
+from tonotopy.losses._add_moments import pair_masks
+from tonotopy.losses._base import PairLoss, Terms, check_not_negative
+
+COUNT_EPS = 1e-6
+"""Added to both numbers of pairs, as in the published code."""
+
+
+def orthogonal_projection_parts(u: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Give 1 - mean of s over pairs of equal classes, and mean of |s| over pairs of different ones.
+
+    Args:
+        u: (N, D) unit vectors; s is the cosine of two.
+        ids: (N,) class ids, negative = ignored.
+
+    Returns:
+        Two scalars, each 0 where it has no pair.
+    """
+    s = pairwise_cosine(u)
+    intra, inter = (mask.to(s.dtype) for mask in pair_masks(ids))
+    n_intra, n_inter = intra.sum(), inter.sum()
+    together = (n_intra > 0) * (1.0 - (intra * s).sum() / (n_intra + COUNT_EPS))
+    apart = (inter * s.abs()).sum() / (n_inter + COUNT_EPS)
+    return together, apart
+
+
+class OrthogonalProjectionLoss(PairLoss):
+    """Pull the cosine within classes to 1 and its magnitude between classes to 0.
+
+    Formula: (1 - mean of s within) + gamma · (mean of |s| between). It trains no classifier: add
+    0.1 times it to one that does. Ranasinghe et al., "Orthogonal Projection Loss", ICCV 2021.
+
+    Args:
+        gamma: Weight of the pairs of different classes. Default 2.
+    """
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        super().__init__()
+        check_not_negative("gamma", gamma)
+        self.gamma = gamma
+
+    def compute(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Terms]:
+        """Give the loss and its two parts, `intra` and `inter`, the latter without gamma."""
+        ids = self.class_ids(labels)
+        together, apart = orthogonal_projection_parts(unit_vectors(embeddings), ids)
+        return together + self.gamma * apart, {"intra": together, "inter": apart}

@@ -1,0 +1,205 @@
+"""What every loss must do, over the table of all losses: adding a loss is adding a row."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tonotopy._errors import UsageError
+from tonotopy.losses import Loss
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode does not
+
+from loss_table import ROWS, C, Row, batch
+
+every_loss = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+# N = 11: the cosine forms go through class moments for D = 5, pair by pair for D = 16.
+both_widths = pytest.mark.parametrize("dim", [5, 16])
+
+
+def gradients(
+    loss: Loss, z: Tensor, labels: Tensor, run: Callable[..., Tensor] | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    leaf = z.clone().requires_grad_()
+    value = (loss if run is None else run)(leaf, labels)
+    return value, list(torch.autograd.grad(value, [leaf, *loss.parameters()]))
+
+
+@every_loss
+@both_widths
+def test_agrees_with_loops(row: Row, dim: int) -> None:
+    loss = row.build(dim)
+    z, labels = batch(dim)
+    expected = row.oracle(loss, z.tolist(), labels.tolist())
+    tolerance = 1e-6 if row.name == "opl" else 1e-11  # its published counts have 1e-6 added
+    assert loss(z, labels).item() == pytest.approx(expected, rel=tolerance)
+
+
+@every_loss
+@both_widths
+def test_gradient_is_the_derivative(row: Row, dim: int) -> None:
+    loss = row.build(dim)
+    z, labels = batch(dim)
+    assert torch.autograd.gradcheck(lambda x: loss(x, labels), z.requires_grad_())
+
+
+@every_loss
+@both_widths
+def test_float32_agrees_with_float64(row: Row, dim: int) -> None:
+    z, labels = batch(dim)
+    value, grads = gradients(row.build(dim, torch.float32), z.float(), labels)
+    exact, exact_grads = gradients(row.build(dim), z.float().double(), labels)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=1e-6)
+    for grad, exact_grad in zip(grads, exact_grads, strict=True):
+        torch.testing.assert_close(grad.double(), exact_grad, rtol=1e-4, atol=1e-6)
+
+
+@every_loss
+def test_order_of_clips_does_not_matter(row: Row) -> None:
+    loss = row.build(5)
+    z, labels = batch(5)
+    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(loss(z[order], labels[order]), loss(z, labels))
+
+
+@every_loss
+@both_widths
+def test_ignored_clips_change_nothing(row: Row, dim: int) -> None:
+    loss = row.build(dim)
+    z, labels = batch(dim)
+    _, (grad, *_) = gradients(loss, z, labels)
+    assert not grad[labels < 0].any()
+    torch.testing.assert_close(loss(z, labels), loss(z[labels >= 0], labels[labels >= 0]))
+
+
+@every_loss
+def test_length_and_rotation(row: Row) -> None:
+    loss = row.build(5)
+    z, labels = batch(5)
+    generator = torch.Generator().manual_seed(2)
+    lengths = 0.1 + 9.0 * torch.rand(len(z), 1, generator=generator, dtype=z.dtype)
+    rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator, dtype=z.dtype)).Q
+    same = {
+        "scale_free": torch.isclose(loss(z * lengths, labels), loss(z, labels), rtol=1e-10),
+        "rotation_free": torch.isclose(loss(z @ rotation, labels), loss(z, labels), rtol=1e-10),
+    }
+    assert {name: bool(value) for name, value in same.items()} == {
+        "scale_free": row.scale_free,
+        "rotation_free": row.rotation_free,
+    }
+
+
+@every_loss
+def test_label_forms_agree(row: Row) -> None:
+    loss = row.build(5)
+    z, labels = batch(5)
+    expected = loss(z, labels)
+    one_hot = F.one_hot(labels.clamp_min(0), C).double() * (labels >= 0)[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the largest class, which a one-hot row has
+        torch.testing.assert_close(loss(z, one_hot), expected)
+    # Class 1 ends a level early, as a complete path; ignored clips stop at an inner node.
+    paths = torch.tensor([[10, 13], [11, -2], [10, 14], [10, -1]])
+    codes = paths[torch.where(labels < 0, 3, labels)]
+    if row.takes_codes:
+        torch.testing.assert_close(loss(z, codes), expected)
+    else:
+        with pytest.raises(UsageError, match="leaf_index"):
+            loss(z, codes)
+
+
+def _line(*values: float) -> Tensor:
+    return torch.tensor(values)[:, None] * torch.ones(1, 4)
+
+
+HARD_BATCHES = {
+    "one clip": (torch.ones(1, 4), [0]),
+    "two clips of two classes": (torch.eye(4)[:2], [0, 1]),
+    "one pair": (torch.eye(4)[:2], [1, 1]),
+    "one class": (torch.eye(4) + 0.1, [2, 2, 2, 2]),
+    "no two of a class": (torch.eye(4)[:3] + 0.1, [0, 1, 2]),
+    "nothing labelled": (torch.eye(4), [-1, -1, -1, -1]),
+    "empty": (torch.zeros(0, 4), []),
+    "zero rows": (torch.tensor([[0.0] * 4, [0.0] * 4, [1.0] * 4, [0.0] * 4]), [0, 0, 1, 1]),
+    "many zero rows": (torch.zeros(7, 4), [0, 0, 1, 1, 2, -1, 2]),
+    "coincident": (_line(1, 1, 1, 1, 1, 1), [0, 0, 0, 1, 1, 1]),
+    "antipodal": (_line(1, -1, 2, -2, 3, -1), [0, 0, 0, 1, 1, 1]),
+    "tiny": (_line(1e-30, 1e-20, 1e-12, 1e-8, 1e-6, 1e-4), [0, 0, 0, 1, 1, 1]),
+    "huge": (_line(1e15, -1e15, 1e12, 1e15, 1e10, 1e8), [0, 0, 0, 1, 1, 1]),
+}
+
+
+@every_loss
+@pytest.mark.parametrize("case", HARD_BATCHES)
+def test_hard_batches_give_finite_values_and_gradients(row: Row, case: str) -> None:
+    z, ids = HARD_BATCHES[case]
+    loss = row.build(4, torch.float32)
+    labels = torch.tensor(ids, dtype=torch.long)
+    for rows, targets in ((z, labels), (z.repeat(3, 1), labels.repeat(3))):
+        value, grads = gradients(loss, rows, targets)
+        assert value.requires_grad
+        assert value.isfinite()
+        assert all(grad.isfinite().all() for grad in grads)
+        if case in ("nothing labelled", "empty"):
+            assert value.item() == 0.0
+            assert not any(grad.any() for grad in grads)
+
+
+@every_loss
+@both_widths
+def test_autocast_is_left(row: Row, dim: int) -> None:
+    z, labels = batch(dim, torch.bfloat16)
+    loss = row.build(dim, torch.float32)
+    leaf = z.clone().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(leaf, labels)
+    value.backward()
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(
+        value.double(), row.build(dim)(z.double(), labels), rtol=1e-5, atol=0
+    )
+    assert leaf.grad is not None
+    assert leaf.grad.isfinite().all()
+
+
+@every_loss
+def test_state_round_trip(row: Row) -> None:
+    z, labels = batch(5)
+    saved, other = row.build(5), row.build(5)
+    with torch.no_grad():
+        for parameter in saved.parameters():
+            parameter.add_(1.0)
+    other.load_state_dict(saved.state_dict())
+    assert torch.equal(other(z, labels), saved(z, labels))
+
+
+@every_loss
+def test_kind_terms_and_shapes(row: Row) -> None:
+    loss = row.build(5)
+    z, labels = batch(5)
+    assert loss.kind == row.kind
+    assert loss.terms() == {}
+    loss(z.requires_grad_(), labels)
+    assert not any(term.requires_grad for term in loss.terms().values())
+    for bad_z, bad_labels in ((z[0], labels), (z, labels[:-1]), (z, labels.double())):
+        with pytest.raises(UsageError, match="embeddings and labels"):
+            loss(bad_z, bad_labels)
+
+
+@every_loss
+def test_compiles_without_breaks(row: Row) -> None:
+    z, labels = batch(16)
+    loss = row.build(16)
+    torch.compiler.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    value, grads = gradients(loss, z, labels)
+    compiled_value, compiled_grads = gradients(loss, z, labels, compiled)
+    torch.testing.assert_close([compiled_value, *compiled_grads], [value, *grads])
