@@ -13,6 +13,9 @@ from tonotopy._errors import UsageError
 from tonotopy.audio.front_end import FrontEnd
 from tonotopy.audio.mel import MelScale, mel_filters
 
+CACHED_NUMBERS = 2**18
+"""Complex numbers of spectra (2 MiB) that are computed at once on a CPU."""
+
 
 class LogMel(FrontEnd):
     """Compute the logarithm of mel-band energies.
@@ -129,18 +132,32 @@ class LogMel(FrontEnd):
         else:
             inside = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
             waveforms = waveforms.where(inside, 0.0)
+        features = torch.cat([self._log_mel(part) for part in self._cache_sized(waveforms)])
+        counts = 1 + lengths // self.hop_length
+        valid = torch.arange(features.shape[2], device=features.device) < counts[:, None]
+        return self._normalise(features, valid[:, None]), counts
+
+    def _cache_sized(self, waveforms: Tensor) -> tuple[Tensor, ...]:
+        """Split a batch so that a part's spectra stay in the processor's cache: on a CPU four times
+        as fast as all at once. Elsewhere, and for graphs, it is one part."""
+        if waveforms.device.type != "cpu" or torch.compiler.is_compiling() or not len(waveforms):
+            return (waveforms,)
+        numbers = (1 + waveforms.shape[1] // self.hop_length) * (1 + self.n_fft // 2)
+        return torch.split(waveforms, max(1, CACHED_NUMBERS // numbers))
+
+    def _log_mel(self, waveforms: Tensor) -> Tensor:
         padded = F.pad(waveforms, (self.n_fft // 2, self.n_fft - self.n_fft // 2))
         # Unfolding and a real FFT of the frames is twice as fast as torch.stft on a CPU.
         frames = padded.unfold(-1, self.n_fft, self.hop_length)
         frames = frames[:, : 1 + waveforms.shape[1] // self.hop_length]
         spectrum = torch.fft.rfft(frames * self.window)
-        energies = spectrum.abs()
-        if self.power == 2.0:
-            energies = spectrum.real.square() + spectrum.imag.square()
-        features = self._logarithm(energies @ self.filters.T).transpose(1, 2)
-        counts = 1 + lengths // self.hop_length
-        valid = torch.arange(features.shape[2], device=features.device) < counts[:, None]
-        return self._normalise(features, valid[:, None]), counts
+        if self.power == 1.0:
+            energies = spectrum.abs()
+        else:
+            # Not abs().square(), which takes a root first, nor a sum over an axis of two.
+            squares = torch.view_as_real(spectrum).square()
+            energies = squares[..., 0] + squares[..., 1]
+        return self._logarithm(energies @ self.filters.T).transpose(1, 2)
 
     def _logarithm(self, energies: Tensor) -> Tensor:
         if self.log == "log":

@@ -37,7 +37,7 @@ def _read_below(start: str, listing: Listing, seen: set[str]) -> list[str]:
         seen.add(identity)
         for item in _items(folder, listing):
             name = f"{folder}/{item.name}" if folder else item.name
-            if item.is_dir():
+            if _is_folder(item):
                 (linked if item.is_symlink() else pending).append(name)
             else:
                 _add_file(name, listing)
@@ -53,6 +53,13 @@ def _items(folder: str, listing: Listing) -> list[os.DirEntry[str]]:
         listing.rejected.append(Rejected(printable(folder) or ".", "unreadable", detail))
         return []
     return sorted(visible, key=lambda item: item.name)
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself, a disk error: opening it as a file tells the reason
+        return False
 
 
 def _add_file(name: str, listing: Listing) -> None:

@@ -3,134 +3,136 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
 from tonotopy._errors import DataError, MissingExtraError, UsageError
 from tonotopy._files import atomic_path
+from tonotopy._progress import track
+from tonotopy.clips._columns import ColumnOptions, Columns, choose_columns
 from tonotopy.clips._listing import Entry, Listing, Rejected, label_path
 
-SPLIT_COLUMN = "fold"
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
-def is_huggingface_folder(folder: Path) -> bool:
-    """Tell whether `Dataset.save_to_disk` or `DatasetDict.save_to_disk` made a folder."""
-    return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
+def is_hugging_face_folder(folder: Path) -> bool:
+    """Tell whether `save_to_disk` of the `datasets` library wrote this folder."""
+    single = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    return single or (folder / "dataset_dict.json").is_file()
 
 
-def list_huggingface(
-    folder: Path,
-    *,
-    path_column: str | None,
-    label_columns: Sequence[str] | None,
-    fold_column: str | None,
-    group_column: str | None,
-) -> Listing:
-    """List the rows of all splits; the name of a split is the fold unless a column is named.
+def list_hugging_face(data: Path, options: ColumnOptions, extract_to: Path | None) -> Listing:
+    """List the rows of a saved data set, and write audio that lies inside it to files.
 
-    Audio that lies inside the data set is written once to `<folder>.audio/` beside it, since clips
-    are files; audio that it points to stays where it is.
+    Args:
+        data: What `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote. The names of the
+            splits of the latter become folds, unless there is a fold column.
+        options: Columns as told by the user.
+        extract_to: Where audio files go that the data set holds as bytes. Files that are there
+            already are not written again. Default: a folder for this data set in `$TONOTOPY_CACHE`
+            or `~/.cache/tonotopy`.
 
     Raises:
         MissingExtraError: The library `datasets` is not installed.
-        UsageError: A column that was named does not exist, or none can be guessed.
-        DataError: The data set cannot be read.
+        UsageError: There is no audio column, or a column cannot be guessed.
+        DataError: The data set is damaged, or the disk refuses.
     """
-    listing = Listing(folder.with_name(f"{folder.name}.audio"))
-    for split, rows in _splits(folder).items():
-        audio = _audio_column(rows, path_column)
-        labels = _label_columns(rows, label_columns)
-        for name in (fold_column, group_column):
-            if name is not None and name not in rows.features:
-                raise UsageError(
-                    f"{folder} has no column {name!r}; it has {', '.join(rows.features)}"
-                )
-        group = group_column or ("group" if "group" in rows.features else None)
-        fold = fold_column or (SPLIT_COLUMN if SPLIT_COLUMN in rows.features else None)
-        for number, row in enumerate(rows):
-            path = _as_file(listing, row[audio], f"{split}/{number:07d}")
-            if path is not None:
-                names = [_name(rows.features[column], row[column]) for column in labels]
-                listing.entries.append(
-                    Entry(
-                        path,
-                        label_path(names),
-                        str(row[fold]) if fold else split,
-                        str(row[group]) if group else None,
-                    )
-                )
+    splits = _load(data)
+    listing = Listing((extract_to or _default_folder(data)).absolute())
+    for split, dataset in splits.items():
+        columns = _choose(dataset, options, data)
+        facts = _facts(dataset, columns)
+        audio = _audio(dataset, columns.path)
+        rows = track(zip(audio, facts, strict=True), label="Extracting", total=len(dataset))
+        for number, (sound, (label, fold, group)) in enumerate(rows):
+            place = _place(sound, f"{split}/{number:06d}" if split else f"{number:06d}", listing)
+            if place is None:
+                name = f"{data.name}, {split + ' ' if split else ''}row {number}"
+                listing.rejected.append(Rejected(name, "unreadable", "the row has no audio"))
+            else:
+                listing.entries.append(Entry(place, label, fold or split or None, group))
     return listing
 
 
-def _splits(folder: Path) -> dict[str, Any]:
+def _load(data: Path) -> Mapping[str, Dataset]:
+    """Load the splits by name; a data set without splits has the name ""."""
     try:
         import datasets
     except ImportError as error:
-        raise MissingExtraError(f"reading the Hugging Face data set {folder}", "hf") from error
+        raise MissingExtraError("reading a Hugging Face data set", "hf") from error
     try:
-        loaded = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the data set {folder}: {error}") from error
-    splits = dict(loaded) if isinstance(loaded, Mapping) else {"data": loaded}
-    for name, rows in splits.items():
-        for column, feature in rows.features.items():
-            if isinstance(feature, datasets.Audio):
-                # Bytes or a path, not samples: decoding is done once, and by one library.
-                splits[name] = splits[name].cast_column(column, datasets.Audio(decode=False))
-    return splits
+        loaded = datasets.load_from_disk(str(data))
+    except Exception as error:  # the library raises whatever its JSON and Arrow readers do
+        raise DataError(f"{data} cannot be read as a Hugging Face data set: {error}") from error
+    return loaded if isinstance(loaded, datasets.DatasetDict) else {"": loaded}
 
 
-def _audio_column(rows: Any, named: str | None) -> str:
-    found = [c for c, feature in rows.features.items() if type(feature).__name__ == "Audio"]
-    if named is not None:
-        if named not in rows.features:
-            raise UsageError(f"no column {named!r}; there are: {', '.join(rows.features)}")
-        return named
-    if not found:
+def _choose(dataset: Dataset, options: ColumnOptions, data: Path) -> Columns:
+    from datasets import Audio, ClassLabel
+
+    names = dataset.column_names
+    sounds = [name for name in names if isinstance(dataset.features[name], Audio)]
+    if not sounds or (options.path and options.path not in sounds):
         raise UsageError(
-            "the data set has no column of audio; name the column of paths with --path_column: "
-            f"{', '.join(rows.features)}"
+            f"{data} has no audio column{f' {options.path!r}' if options.path else ''}: expected "
+            f"one of type Audio; its columns are: {', '.join(names)}"
         )
-    return str(found[0])
+    classes = [name for name in names if isinstance(dataset.features[name], ClassLabel)]
+    labels = options.labels
+    if labels is None and len(classes) == 1:
+        labels = classes
+    told = ColumnOptions(options.path or sounds[0], labels, options.fold, options.group)
+    return choose_columns(names, told, str(data))
 
 
-def _label_columns(rows: Any, named: Sequence[str] | None) -> list[str]:
-    if named:
-        for name in named:
-            if name not in rows.features:
-                raise UsageError(f"no column {name!r}; there are: {', '.join(rows.features)}")
-        return list(named)
-    classes = [c for c, feature in rows.features.items() if hasattr(feature, "int2str")]
-    if "label" in rows.features:
-        return ["label"]
-    if len(classes) == 1:
-        return [str(classes[0])]
-    raise UsageError(
-        f"name the label columns with --label_columns, coarse to fine: {', '.join(rows.features)}"
-    )
+def _facts(
+    dataset: Dataset, columns: Columns
+) -> Iterator[tuple[tuple[str, ...], str | None, str | None]]:
+    """Give label, fold and group of every row, without touching the audio."""
+    names = [*columns.labels, columns.fold, columns.group]
+    wanted = dataset.select_columns(sorted({name for name in names if name is not None}))
+    for row in wanted if wanted.column_names else ({} for _ in range(len(dataset))):
+        texts = [_text(dataset, name, row.get(name)) for name in names]
+        yield label_path(texts[:-2]), texts[-2], texts[-1]
 
 
-def _name(feature: Any, value: Any) -> str | None:
-    if value is None:
+def _text(dataset: Dataset, column: str | None, value: Any) -> str | None:
+    if column is None or value is None:
         return None
-    if hasattr(feature, "int2str"):
-        return str(feature.int2str(value)) if value >= 0 else None
-    return str(value)
+    names = getattr(dataset.features[column], "names", None)
+    if names is None:
+        return str(value).strip() or None
+    # A test split without labels holds -1 in a ClassLabel column.
+    return str(names[value]) if value >= 0 else None
 
 
-def _as_file(listing: Listing, audio: Any, name: str) -> str | None:
-    """Give the path of a row's audio, writing its bytes to a file if they lie in the data set."""
-    if isinstance(audio, str):
-        return audio
-    data, path = audio.get("bytes"), audio.get("path")
-    if data is None:
-        if path is None:
-            listing.rejected.append(Rejected(name, "empty", "the row holds no audio"))
-        return None if path is None else str(path)
-    suffix = Path(path).suffix if path else ".wav"
-    target = listing.root / f"{name}-{hashlib.blake2b(data, digest_size=4).hexdigest()}{suffix}"
+def _audio(dataset: Dataset, column: str) -> Iterator[dict[str, Any] | None]:
+    from datasets import Audio
+
+    undecoded = dataset.select_columns([column]).cast_column(column, Audio(decode=False))
+    return (row[column] for row in undecoded)
+
+
+def _place(sound: dict[str, Any] | None, name: str, listing: Listing) -> str | None:
+    """Give the path of a row's audio, which is written to a file if the row holds its bytes."""
+    if sound is None or (sound["bytes"] is None and not sound["path"]):
+        return None
+    if sound["bytes"] is None:
+        return Path(sound["path"]).absolute().as_posix()
+    # The hash in the name keeps a file of an earlier state of the data set from being taken.
+    digest = hashlib.blake2b(sound["bytes"], digest_size=6).hexdigest()
+    place = f"{name}-{digest}{PurePath(sound['path'] or '').suffix.lower()}"
+    target = listing.root / place
     if not target.is_file():
         with atomic_path(target) as temporary:
-            temporary.write_bytes(data)
-    return target.relative_to(listing.root).as_posix()
+            temporary.write_bytes(sound["bytes"])
+    return place
+
+
+def _default_folder(data: Path) -> Path:
+    cache = Path(os.environ.get("TONOTOPY_CACHE") or Path.home() / ".cache" / "tonotopy")
+    key = hashlib.blake2b(str(data.resolve()).encode(), digest_size=4).hexdigest()
+    return cache / "extracted" / f"{data.resolve().name}-{key}"

@@ -1,110 +1,119 @@
-"""List the clips of a CSV or Parquet table."""
+"""List the rows of a CSV or Parquet table with a path column and label columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from tonotopy._errors import DataError, UsageError
-from tonotopy.clips._listing import Entry, Listing, label_path
+from tonotopy.clips._columns import ColumnOptions, Columns, choose_columns
+from tonotopy.clips._listing import Entry, Listing, Rejected, label_path
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet"})
-PATH_NAMES = (
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "filepath",
-    "file_path",
-    "audio",
-    "clip",
-    "wav",
-)
-LABEL_NAMES = ("label", "labels", "class", "category", "species", "target", "tag")
+TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
+TABLE_SUFFIXES = TEXT_SUFFIXES | {".parquet"}
+
+_SEPARATORS = (",", ";", "\t", "|")
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
-def list_table(
-    table: Path,
-    *,
-    path_column: str | None,
-    label_columns: Sequence[str] | None,
-    fold_column: str | None,
-    group_column: str | None,
-) -> Listing:
-    """List the rows of a table; paths are relative to its folder.
+def list_table(table: Path, options: ColumnOptions, audio_folder: Path | None) -> Listing:
+    """List the rows of `table`; paths are relative to `audio_folder`, by default to its own folder.
+
+    Every file that is named is taken, whatever its suffix. Rows that repeat an earlier one are
+    dropped; a row without a path goes to the quarantine.
 
     Raises:
-        UsageError: A column that was named does not exist, or none can be guessed.
-        DataError: The table cannot be read.
+        UsageError: A column is missing or cannot be guessed.
+        DataError: The table cannot be read; the message says what to do.
     """
-    frame = _read(table)
-    columns = frame.columns
-    path = _column(columns, path_column, PATH_NAMES, "path_column", table)
-    labels = _label_columns(columns, label_columns, table)
-    fold = _optional(columns, fold_column, "fold", "fold_column", table)
-    group = _optional(columns, group_column, "group", "group_column", table)
-
-    listing = Listing(table.parent)
-    missing = [""] * len(frame)
-    values = {
-        name: frame[column].cast(pl.String).to_list() if column else missing
-        for name, column in (("path", path), ("fold", fold), ("group", group))
-    }
-    paths = zip(*(frame[column].cast(pl.String).to_list() for column in labels), strict=True)
-    for row, names in enumerate(paths):
-        listing.entries.append(
-            Entry(
-                values["path"][row] or "",
-                label_path(names),
-                values["fold"][row] or None,
-                values["group"][row] or None,
-            )
-        )
+    frame = _read_parquet(table) if table.suffix.lower() == ".parquet" else _read_text(table)
+    columns = choose_columns(frame.columns, options, str(table))
+    root = audio_folder or table.parent
+    listing = Listing(root)
+    paths, folds, groups = (
+        _texts(frame, name, table) for name in (columns.path, columns.fold, columns.group)
+    )
+    labels = _labels(frame, columns, table)
+    entries: dict[Entry, None] = {}
+    for number, row in enumerate(zip(paths, labels, folds, groups, strict=True), start=1):
+        path, label, fold, group = row
+        if path:
+            entries[Entry(_resolve(path, root), label, fold or None, group or None)] = None
+        else:
+            detail = f"column {columns.path!r} is empty"
+            listing.rejected.append(Rejected(f"{table.name}, row {number}", "unreadable", detail))
+    listing.entries = list(entries)
     return listing
 
 
-def _read(table: Path) -> pl.DataFrame:
+def _labels(frame: pl.DataFrame, columns: Columns, table: Path) -> Iterable[tuple[str, ...]]:
+    if len(columns.labels) == 1 and isinstance(frame.schema[columns.labels[0]], pl.List):
+        names = frame[columns.labels[0]].cast(pl.List(pl.String)).to_list()
+        return [label_path(row or ()) for row in names]
+    if not columns.labels:
+        return [()] * len(frame)
+    texts = [_texts(frame, name, table) for name in columns.labels]
+    return [label_path(names) for names in zip(*texts, strict=True)]
+
+
+def _texts(frame: pl.DataFrame, column: str | None, table: Path) -> list[str | None]:
+    """Give a column as text without surrounding blanks; nulls where there is no such column."""
+    if column is None:
+        return [None] * len(frame)
     try:
-        if table.suffix.lower() == ".parquet":
-            return pl.read_parquet(table)
-        text = table.read_bytes().decode("utf-8-sig")
-        header = text.split("\n", 1)[0]
-        separator = max((",", ";", "\t"), key=header.count)
-        # Text throughout: "007" is a name, not the number 7.
-        return pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table} is not UTF-8 text: save it with that encoding") from error
+        return frame[column].cast(pl.String).str.strip_chars().to_list()
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            f"column {column!r} of {table} holds {frame.schema[column]}: expected text or numbers"
+        ) from error
+
+
+def _resolve(path: str, root: Path) -> str:
+    """Read `\\` as a separator where the table was made on Windows and is read elsewhere."""
+    if "\\" in path and not (root / path).exists():
+        return path.replace("\\", "/")
+    return path
+
+
+def _read_parquet(table: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(table)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"cannot read the table {table}: {error}") from error
+        raise DataError(f"{table} cannot be read as Parquet: {error}") from error
 
 
-def _column(
-    columns: list[str], named: str | None, guesses: Sequence[str], option: str, table: Path
-) -> str:
-    if named is not None:
-        if named not in columns:
-            raise UsageError(
-                f"--{option}: {table} has no column {named!r}; it has {', '.join(columns)}"
-            )
-        return named
-    by_lower = {column.lower(): column for column in columns}
-    for guess in guesses:
-        if guess in by_lower:
-            return by_lower[guess]
-    raise UsageError(f"name the column with --{option}: {table} has {', '.join(columns)}")
+def _read_text(table: Path) -> pl.DataFrame:
+    """Read separated text, every column as text: labels such as `007` stay as they are."""
+    text = _decode(table)
+    header = text.lstrip("\r\n").split("\n", 1)[0]
+    separator = max(_SEPARATORS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+    try:
+        frame = pl.read_csv(
+            io.BytesIO(text.encode()), separator=separator, infer_schema=False, raise_if_empty=True
+        )
+    except pl.exceptions.NoDataError as error:
+        raise DataError(f"{table} is empty: expected a header row and one row a clip") from error
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{table} cannot be read as CSV: {error}") from error
+    return frame.rename({name: name.strip() for name in frame.columns})
 
 
-def _label_columns(columns: list[str], named: Sequence[str] | None, table: Path) -> list[str]:
-    if named:
-        return [_column(columns, name, (), "label_columns", table) for name in named]
-    return [_column(columns, None, LABEL_NAMES, "label_columns", table)]
-
-
-def _optional(
-    columns: list[str], named: str | None, default: str, option: str, table: Path
-) -> str | None:
-    if named is not None:
-        return _column(columns, named, (), option, table)
-    return default if default in columns else None
+def _decode(table: Path) -> str:
+    try:
+        data = table.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {table}: {error.strerror or error}") from error
+    encodings = (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark))
+    try:
+        return data.decode(next(encodings, "utf-8"))
+    except UnicodeDecodeError as error:
+        # Guessing another encoding would misspell labels without a word.
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{table} is not UTF-8 (line {line}, byte 0x{data[error.start]:02x}): save it as "
+            "'CSV UTF-8', or convert it, e.g. with `iconv -f cp1252 -t utf-8`"
+        ) from error

@@ -1,4 +1,4 @@
-"""Waveforms of clips, one by one and in padded batches."""
+"""Clips as tensors: excerpts for training, whole clips for evaluation."""
 
 from __future__ import annotations
 
@@ -6,25 +6,38 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from tonotopy._errors import UsageError
 from tonotopy.audio import AudioCache, fit_length
 from tonotopy.clips.table import ClipTable
 
+CENTRE = 0.5
+
 
 class ClipDataset(Dataset[dict[str, Any]]):
-    """The waveforms of some clips of a table, from the cache.
+    """Waveforms of a table's clips, at the sample rate of a cache.
+
+    Item `i` is clip `rows[i]`: a dict of `waveform` (T,) float32, `length` T and `index`, the
+    clip's row in the table. Labels stay with the table, where `index` finds them.
 
     Args:
         clips: The table.
-        cache: Decoded audio.
-        rows: Which clips, as rows of the table.
-        seconds: Cut or fill every clip to this length; None gives whole clips.
-        short: Fill a shorter clip with silence (`"pad"`) or repeat it (`"tile"`).
-        train: Cut at random, anew in every epoch; otherwise from the middle.
-        seed: Start of the random cuts, each a function of seed, epoch and row alone.
+        cache: Decodes each file once.
+        rows: Rows of the table to use, in this order. Default: all.
+        seconds: A longer clip is cropped to this. Default: clips are whole.
+        short: What to do with a clip that is shorter than `seconds`: `"pad"` leaves it, so that a
+            batch pads it with silence beyond its `length`; `"tile"` repeats it up to `seconds`.
+        train: Crop at random, instead of from the centre. The place is a pure function of `seed`,
+            the epoch (see `set_epoch`) and the row.
+        seed: Start of the random places.
+
+    Raises:
+        UsageError: `seconds` is not positive, or a row is not in the table.
     """
 
     def __init__(
@@ -32,52 +45,65 @@ class ClipDataset(Dataset[dict[str, Any]]):
         clips: ClipTable,
         cache: AudioCache,
         *,
-        rows: Sequence[int],
+        rows: Sequence[int] | None = None,
         seconds: float | None = None,
         short: Literal["pad", "tile"] = "pad",
         train: bool = False,
         seed: int = 0,
     ) -> None:
-        self._paths = [clips.paths[row] for row in rows]
-        self._contents = [clips.frame["content"][row] for row in rows]
-        self._rows = list(rows)
+        if seconds is not None and round(seconds * cache.sample_rate) < 1:
+            raise UsageError(f"clips need a positive length, got {seconds} seconds")
+        self.rows = list(range(len(clips)) if rows is None else rows)
+        if self.rows and (min(self.rows) < 0 or max(self.rows) >= len(clips)):
+            raise UsageError(f"rows must lie in 0 to {len(clips) - 1}, the rows of the table")
+        self.train = train
+        self._paths = clips.paths
+        self._contents = clips.frame["content"].to_list()
         self._cache = cache
-        self._frames = None if seconds is None else max(1, round(seconds * cache.sample_rate))
+        self._frames = None if seconds is None else round(seconds * cache.sample_rate)
         self._short = short
-        self._train = train
         self._seed = seed
         self._epoch = 0
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def set_epoch(self, epoch: int) -> None:
-        """Choose the random cuts of an epoch."""
+        """Choose the random places of this epoch; call it before the loader starts its workers."""
         self._epoch = epoch
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Give `waveform` (T,) float32, `length` (its samples before silence was added) and
-        `index`, the row of the table."""
-        wave = self._cache.load(self._paths[index], self._contents[index])
-        length = len(wave)
-        if self._frames is not None:
-            wave = fit_length(wave, self._frames, self._short, offset=self._offset(index))
-            length = len(wave) if self._short == "tile" else min(length, self._frames)
-        # A copy: the cache is mapped read-only, and tensors may be written to.
-        return {"waveform": torch.tensor(wave), "length": length, "index": self._rows[index]}
+        row = self.rows[index]
+        wave = self._excerpt(self._cache.load(self._paths[row], self._contents[row]), row)
+        # A copy: the cache's pages are read-only, and a tensor over them could be written to.
+        return {"waveform": torch.from_numpy(wave.copy()), "length": len(wave), "index": row}
 
-    def _offset(self, index: int) -> float:
-        if not self._train:
-            return 0.5
-        key = f"{self._seed}/{self._epoch}/{self._rows[index]}".encode()
-        return int.from_bytes(blake2b(key, digest_size=4).digest()) / 2**32
+    def _excerpt(self, wave: NDArray[np.float32], row: int) -> NDArray[np.float32]:
+        if self._frames is None or (len(wave) <= self._frames and self._short == "pad"):
+            return wave
+        offset = crop_offset(self._seed, self._epoch, row) if self.train else CENTRE
+        return fit_length(wave, self._frames, "tile", offset=offset)
 
 
-def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """Make a batch: `waveforms` (B, T) padded with zeros, `lengths` (B,), `index` (B,)."""
-    waveforms = [item["waveform"] for item in items]
+def crop_offset(seed: int, epoch: int, index: int) -> float:
+    """Draw where a clip is cropped: uniform in [0, 1), a pure function of its arguments."""
+    digest = blake2b(f"{seed}/{epoch}/{index}".encode(), digest_size=8).digest()
+    # 53 bits fill a double's mantissa, so that 1.0 cannot come out by rounding.
+    return (int.from_bytes(digest) >> 11) / (1 << 53)
+
+
+def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Make a batch of clips of any lengths.
+
+    Args:
+        items: B items of a `ClipDataset`.
+
+    Returns:
+        `waveforms` (B, T) float32, zero behind the end of each clip; `lengths` (B,) and `index`
+        (B,), both int64.
+    """
     return {
-        "waveforms": torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True),
+        "waveforms": pad_sequence([item["waveform"] for item in items], batch_first=True),
         "lengths": torch.tensor([item["length"] for item in items]),
         "index": torch.tensor([item["index"] for item in items]),
     }

@@ -1,24 +1,19 @@
-"""Find the clips of a source, open every one, and set aside what cannot be used."""
+"""Data of any layout to a `ClipTable`."""
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
-from tonotopy._errors import AudioError, DataError, UsageError
-from tonotopy._progress import track
-from tonotopy.audio import content_hash, decode, probe
+from tonotopy._errors import DataError, UsageError
+from tonotopy.clips._checking import check_files
+from tonotopy.clips._columns import ColumnOptions
 from tonotopy.clips._folder import list_folder
-from tonotopy.clips._huggingface import is_huggingface_folder, list_huggingface
-from tonotopy.clips._listing import Entry, Listing, Rejected
+from tonotopy.clips._huggingface import is_hugging_face_folder, list_hugging_face
+from tonotopy.clips._listing import Entry, Listing
 from tonotopy.clips._tabular import TABLE_SUFFIXES, list_table
-from tonotopy.clips.table import CLIP_SCHEMA, QUARANTINE_SCHEMA, ClipTable, is_clip_table
+from tonotopy.clips.table import ClipTable, is_clip_table
 
 
 def scan(
@@ -28,120 +23,161 @@ def scan(
     label_columns: Sequence[str] | None = None,
     fold_column: str | None = None,
     group_column: str | None = None,
+    audio_folder: Path | None = None,
+    extract_to: Path | None = None,
 ) -> ClipTable:
-    """List the clips of a source and decode each once.
+    """List the clips of `data` with their labels, and decode each once to see that it is usable.
+
+    A file that cannot be used never stops a scan: it is listed in the quarantine with its reason
+    (`"empty"`, `"corrupt"`, `"zero-length"`, `"NaN"` or `"unreadable"`).
 
     Args:
-        data: A folder whose nested sub-folders are labels, a CSV or Parquet table, or a Hugging
-            Face data set saved on disk.
-        path_column: Column of audio files; guessed by its name when None.
-        label_columns: Columns of labels, coarse to fine; guessed when None. An empty cell ends a
-            label.
-        fold_column: Column of given folds; `fold`, if there is one, when None.
-        group_column: Column of what a split must keep together; `group` when None.
+        data: One of
+
+            - a folder; the nested sub-folders on the way to a WAV, FLAC, OGG or MP3 file are its
+              label from coarse to fine. Hidden files and folders are skipped;
+            - a CSV or Parquet table with a column of paths and columns of labels. CSV is UTF-8 or
+              has a byte order mark; commas, semicolons, tabs or bars separate. An empty label
+              ends the label path of its row;
+            - a Hugging Face data set saved by `save_to_disk`; the names of splits become folds;
+            - the table that an earlier scan wrote: it is read, and not scanned again.
+        path_column: Column of paths, or the audio column of a Hugging Face data set. Default:
+            guessed by its name.
+        label_columns: Columns of labels, coarse to fine; `[]` for none. Default: guessed, one.
+        fold_column: Column of given folds. Default: `fold`, if there is one.
+        group_column: Column of what must stay together in a split. Default: `group`, if there is
+            one.
+        audio_folder: What the paths of a table are relative to. Default: the table's folder.
+        extract_to: Where the files go whose bytes a Hugging Face data set holds. Default: a folder
+            of its own in `$TONOTOPY_CACHE` or `~/.cache/tonotopy`.
 
     Returns:
-        The clips, sorted by path, and the files that cannot be used in `quarantine`.
+        The clips, sorted by path.
 
     Raises:
-        UsageError: There is nothing at `data`, or columns cannot be found.
-        DataError: No clip can be used.
+        UsageError: `data` does not exist or is of no known kind, a column is missing or cannot be
+            guessed, or an option does not go with this kind of data.
+        DataError: There is not one usable clip, or the table is damaged.
+        MissingExtraError: Hugging Face's library is needed and not installed.
     """
     data = Path(data)
-    columns = {
-        "path_column": path_column,
-        "label_columns": label_columns,
-        "fold_column": fold_column,
-        "group_column": group_column,
-    }
-    if data.is_dir() and is_huggingface_folder(data):
-        listing = list_huggingface(data, **columns)  # type: ignore[arg-type]  # one dict, four types
-    elif data.is_dir():
-        listing = list_folder(data)
-    elif data.suffix.lower() in TABLE_SUFFIXES and data.is_file():
-        listing = list_table(data, **columns)  # type: ignore[arg-type]  # one dict, four types
-    else:
-        raise UsageError(
-            f"cannot read {data}: expected a folder of audio, a table "
-            f"({', '.join(sorted(TABLE_SUFFIXES))}) or a saved Hugging Face data set"
-        )
-    return open_clips(listing, data)
+    options = ColumnOptions(path_column, label_columns, fold_column, group_column)
+    if not data.exists():
+        raise UsageError(f"no such file or folder: {data}")
+    if data.suffix.lower() == ".parquet" and data.is_file() and is_clip_table(data):
+        _refuse(options.given, "the table of an earlier scan", data)
+        return _read_table(data)
+    return _check(_list(data.absolute(), options, audio_folder, extract_to), data)
+
+
+def scan_files(
+    root: Path | str, files: Iterable[tuple[str, Sequence[str], str | None, str | None]]
+) -> ClipTable:
+    """Decode files that are known already, with labels, and make their table.
+
+    Args:
+        root: The folder that paths are relative to.
+        files: `(path, label from coarse to fine, fold, group)` of each.
+
+    Returns:
+        The clips, sorted by path; files that cannot be used are in its quarantine.
+
+    Raises:
+        DataError: There is not one usable clip.
+    """
+    root = Path(root)
+    entries = [Entry(path, label_path(label), fold, group) for path, label, fold, group in files]
+    return _check(Listing(root.absolute(), entries), root)
 
 
 def load_clips(data: Path | str) -> ClipTable:
-    """Read the table of an earlier scan, or scan."""
-    data = Path(data)
-    if data.is_file() and data.suffix == ".parquet" and is_clip_table(data):
-        return ClipTable.read(data)
+    """Give the clips of `data`: anything that `scan` reads, with all columns guessed.
+
+    Raises:
+        UsageError: As `scan`.
+        DataError: As `scan`.
+    """
     return scan(data)
+
+
+def _check(listing: Listing, data: Path) -> ClipTable:
+    table = check_files(listing)
+    if not len(table):
+        raise DataError(_nothing_usable(data, table))
+    return table
+
+
+def _list(
+    data: Path, options: ColumnOptions, audio_folder: Path | None, extract_to: Path | None
+) -> Listing:
+    is_hugging_face = is_hugging_face_folder(data)
+    is_table = data.is_file() and data.suffix.lower() in TABLE_SUFFIXES
+    if audio_folder is not None and not is_table:
+        _refuse(["--audio_folder"], "no table", data)
+    if extract_to is not None and not is_hugging_face:
+        _refuse(["--extract_to"], "no Hugging Face data set", data)
+    if is_hugging_face:
+        return list_hugging_face(data, options, extract_to)
+    if is_table:
+        return list_table(data, options, audio_folder.absolute() if audio_folder else None)
+    if data.is_dir():
+        _refuse(options.given, "a folder, whose sub-folders are the labels", data)
+        return list_folder(data)
+    raise UsageError(
+        f"{data} is no kind of data that can be scanned: expected a folder of audio, a CSV or "
+        "Parquet table, or a Hugging Face data set saved on disk"
+    )
+
+
+def _refuse(options: Sequence[str], kind: str, data: Path) -> None:
+    if options:
+        raise UsageError(f"{data} is {kind}: {', '.join(options)} cannot be used with it")
+
+
+def _read_table(path: Path) -> ClipTable:
+    table = ClipTable.read(path)
+    if not table.root.is_dir():
+        raise DataError(
+            f"the audio of {path} was in {table.root}, which is not there now: bring it back, or "
+            "scan it again where it is"
+        )
+    return table
+
+
+def _nothing_usable(data: Path, table: ClipTable) -> str:
+    found = []
+    if len(table.quarantine):
+        reasons = Counter(table.quarantine["reason"]).most_common()
+        path, reason, detail = table.quarantine.row(0)
+        counts = ", ".join(f"{count} {name}" for name, count in reasons)
+        found.append(f"{counts} (the first: {path}: {reason}, {detail})")
+    if table.ignored:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in table.ignored.items())
+        found.append(f"files of other kinds ({counts})")
+    message = (
+        f"no usable audio in {data}: expected WAV, FLAC, OGG or MP3 files, found "
+        f"{' and '.join(found) or 'nothing'}"
+    )
+    if data.is_file():
+        message += f"; its paths are taken relative to {table.root}, --audio_folder changes that"
+    return message
 
 
 def scan_files(
     root: Path, rows: Iterable[tuple[str, Sequence[str], str | None, str | None]]
 ) -> ClipTable:
-    """Open files that are named one by one, as a data set's own lists do.
+    """Check files that are named one by one, as a data set's own lists do.
 
     Args:
         root: The folder that paths are relative to.
-        rows: Path, label, fold and group of each clip.
+        rows: Path, label from coarse to fine, fold and group of each clip.
 
     Raises:
-        DataError: No clip can be used.
+        DataError: There is not one usable clip.
     """
+    root = root.absolute()
     entries = [Entry(path, tuple(label), fold, group) for path, label, fold, group in rows]
-    return open_clips(Listing(root, entries), root)
-
-
-def open_clips(listing: Listing, source: Path) -> ClipTable:
-    """Decode every listed file and make the table.
-
-    Raises:
-        DataError: No clip can be used; the message says why.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        opened = pool.map(partial(_open, listing.root), listing.entries)
-        results = list(track(opened, label="Scanning", total=len(listing.entries)))
-    rejected = listing.rejected + [item for item in results if isinstance(item, Rejected)]
-    rows = [item for item in results if not isinstance(item, Rejected)]
-    quarantine = pl.DataFrame(
-        [(item.path, item.reason, item.detail) for item in rejected],
-        schema=QUARANTINE_SCHEMA,
-        orient="row",
-    )
-    if not rows:
-        raise DataError(_nothing(source, quarantine))
-    frame = pl.DataFrame(rows, schema=CLIP_SCHEMA, orient="row").sort("path", maintain_order=True)
-    return ClipTable(frame, listing.root.absolute(), quarantine, listing.ignored)
-
-
-def _open(root: Path, entry: Entry) -> tuple[Any, ...] | Rejected:
-    path = root / entry.path
-    try:
-        info = probe(path)
-        decode(path, info.sample_rate)
-        content = content_hash(path)
-    except AudioError as error:
-        return Rejected(entry.path, error.reason, error.detail)
-    return (
-        entry.path,
-        content,
-        list(entry.label),
-        info.seconds,
-        info.sample_rate,
-        info.channels,
-        entry.fold,
-        entry.group,
-    )
-
-
-def _nothing(source: Path, quarantine: pl.DataFrame) -> str:
-    if not len(quarantine):
-        return (
-            f"{source} holds no audio: expected WAV, FLAC, OGG or MP3 files, in sub-folders that "
-            "are their labels"
-        )
-    path, reason, detail = quarantine.row(0)
-    return (
-        f"none of the {len(quarantine)} audio files in {source} can be used; the first is {path}: "
-        f"{reason} ({detail})"
-    )
+    table = check_files(Listing(root, entries))
+    if not len(table):
+        raise DataError(_nothing_usable(root, table))
+    return table

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from torch import Tensor, nn
 
 from tonotopy.encoders._masking import (
@@ -21,16 +19,19 @@ from tonotopy.encoders.encoder import Encoder
 
 
 class ConvNet(Encoder):
-    """Embed clips with four blocks of two convolutions each.
+    """Embed clips with five convolutions that spend their time on fine resolution.
 
-    A small relative of the CNN10 of Kong et al., "PANNs: Large-Scale Pretrained Audio Neural
-    Networks for Audio Pattern Recognition", 2020, section II: bins are averaged at the end, time is
-    pooled by mean plus maximum, and a linear layer makes the embedding.
+    A 5 x 5 convolution of stride 2 and four 3 x 3 convolutions with average pooling between them.
+    Bins are averaged, time is pooled by mean plus maximum (so that both lasting and short sounds
+    count), and a linear layer makes the embedding. Time and bins shrink by 16.
+
+    Source: the pooling is that of Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks
+    for Audio Pattern Recognition", 2020, section II; the layers are our own.
 
     Args:
         num_bins: Height F of the features.
         embedding_dim: Length D of the embedding.
-        width: Channels of the first block; the others have 2, 4 and 8 times as many.
+        width: Channels of the first two layers; the others have 2, 4 and 8 times as many.
         dropout: Probability of dropping a pooled channel before the last layer, 0..1.
 
     Example:
@@ -41,13 +42,18 @@ class ConvNet(Encoder):
     """
 
     def __init__(
-        self, num_bins: int, embedding_dim: int = 128, width: int = 16, dropout: float = 0.2
+        self, num_bins: int, embedding_dim: int = 128, width: int = 24, dropout: float = 0.2
     ) -> None:
         super().__init__(num_bins, embedding_dim)
         self.input_norm = BinNorm(num_bins)
-        channels = [1, width, 2 * width, 4 * width, 8 * width]
-        self.blocks = nn.ModuleList(
-            _ConvBlock(before, after) for before, after in itertools.pairwise(channels)
+        self.stem = _ConvLayer(1, width, kernel=5, stride=2)
+        self.layers = nn.ModuleList(
+            [
+                _ConvLayer(width, width),
+                _ConvLayer(width, 2 * width),
+                _ConvLayer(2 * width, 4 * width),
+                _ConvLayer(4 * width, 8 * width),
+            ]
         )
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(8 * width, embedding_dim)
@@ -55,29 +61,29 @@ class ConvNet(Encoder):
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """See `Encoder.forward`."""
         image, lengths = as_image(features, lengths, self.num_bins)
-        image = self.input_norm(image, lengths)
-        for block in self.blocks:
-            image, lengths = block(image, lengths)
+        image, lengths = self.stem(self.input_norm(image, lengths), lengths)
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                image, lengths = average_pool(image, lengths, (2, 2)), strided(lengths, 2)
+            image, lengths = layer(image, lengths)
         sequence = image.mean(dim=2)
         pooled = mean_over_frames(sequence, lengths) + max_over_frames(sequence, lengths)
         embeddings: Tensor = self.linear(self.dropout(pooled))
         return embeddings
 
 
-class _ConvBlock(nn.Module):
-    """Twice a 3 x 3 convolution, normalisation and ReLU, then average pooling by 2 x 2."""
+class _ConvLayer(nn.Module):
+    """Convolution, normalisation and ReLU."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(after)
-        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(after)
+        self.stride = stride
+        self.conv = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(after)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, image: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Map (B, before, F, T) to (B, after, ⌈F/2⌉, ⌈T/2⌉) and its lengths."""
-        out = self.relu(batch_norm(self.norm1, channels_last(self.conv1(image)), lengths))
-        out = self.conv2(zero_padding(out, lengths))
-        out = zero_padding(self.relu(batch_norm(self.norm2, out, lengths)), lengths)
-        return average_pool(out, lengths, (2, 2)), strided(lengths, 2)
+        """Map (B, before, F, T) to (B, after, ⌈F/stride⌉, ⌈T/stride⌉) and its lengths."""
+        image, lengths = channels_last(self.conv(image)), strided(lengths, self.stride)
+        image = self.relu(batch_norm(self.norm, image, lengths))
+        return zero_padding(image, lengths), lengths

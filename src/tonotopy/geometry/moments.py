@@ -169,18 +169,18 @@ class ClassMoments:
 
 @torch.no_grad()
 def cosine_cells(
-    embeddings: Tensor, labels: Tensor, num_classes: int, *, max_bytes: int = 2**28
+    embeddings: Tensor, labels: Tensor, num_classes: int, *, max_bytes: int = 2**29
 ) -> PairCells:
     """Give the cells of `ClassMoments.cells` of data at hand, in bounded memory.
 
-    Classes are visited in chunks whose scatters fit into `max_bytes`; scatters of other chunks are
-    computed again where they are needed.
+    Where all scatters do not fit into `max_bytes`, a chunk of classes is held while the classes
+    after it pass by, so scatters are computed again for each chunk.
 
     Args:
         embeddings: (N, D) floats, not necessarily normalised.
         labels: (N,) class ids in [0, num_classes); negative = ignored.
         num_classes: Number of classes C.
-        max_bytes: Memory for scatters. Default 256 MiB; two classes are held at least.
+        max_bytes: Memory for scatters. Default 512 MiB; two classes are held at least.
 
     Returns:
         The cells, in float64.
@@ -201,18 +201,19 @@ def cosine_cells(
         moments.update(embeddings, labels)
         return moments.cells()
 
-    chunk = max(1, max_bytes // (2 * 8 * dim**2))
+    room = max_bytes // (8 * dim**2)
+    passing = max(1, room // 8)
+    held = max(1, room - passing)
     counts = torch.zeros(num_classes, dtype=torch.long)
     mean = torch.empty(num_classes, num_classes, dtype=torch.float64)
     variance = torch.empty_like(mean)
-    for rows in _slices(num_classes, chunk):
+    for rows in _slices(num_classes, held):
         first = _moments_of(embeddings, labels, rows)
         counts[rows] = first.counts
-        for columns in _slices(num_classes, chunk, start=rows.start):
-            second = first if columns == rows else _moments_of(embeddings, labels, columns)
-            cell_mean, cell_variance = _between(first, second)
-            if columns == rows:
-                _set_diagonal(cell_mean, cell_variance, first)
+        mean[rows, rows], variance[rows, rows] = _between(first, first)
+        _set_diagonal(mean[rows, rows], variance[rows, rows], first)
+        for columns in _slices(num_classes, passing, start=rows.stop):
+            cell_mean, cell_variance = _between(first, _moments_of(embeddings, labels, columns))
             mean[rows, columns], variance[rows, columns] = cell_mean, cell_variance
             mean[columns, rows], variance[columns, rows] = cell_mean.mT, cell_variance.mT
     return _pair_cells(counts, mean, variance)

@@ -1,7 +1,8 @@
 """Cosines of queries with a gallery by blocks, and what their order says about each query.
 
 Cosines are computed in float64 and compared as float32, so that two clips with the same embedding
-tie whatever the rounding of the matrix product. Ties never depend on the order of the clips.
+tie whatever the rounding of the matrix product; what rounding leaves of a cosine of 0 is 0. Ties
+never depend on the order of the clips.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tonotopy._errors import UsageError
@@ -18,6 +20,9 @@ from tonotopy.metrics._validation import labelled_rows, to_units
 
 BLOCK = 2**23
 """Cosines at once: 64 MiB in float64, and as much again for their order."""
+
+ZERO = 1e-12
+"""Cosines up to this size are 0: float32 would keep apart what is rounding of float64."""
 
 SAME = 1e-9
 """Votes and sums of cosines closer than this are equal."""
@@ -56,7 +61,7 @@ class Search:
         rows = max(1, BLOCK // max(len(self.gallery), 1))
         for start in range(0, len(self.queries), rows):
             block = slice(start, min(start + rows, len(self.queries)))
-            scores = (self.queries[block] @ self.gallery.mT).float()
+            scores = F.hardshrink(self.queries[block] @ self.gallery.mT, ZERO).float()
             if self.own is not None:
                 scores[torch.arange(len(scores)), self.own[block]] = -torch.inf
             yield block, scores
@@ -135,8 +140,8 @@ def vote_credit(search: Search, block: slice, scores: Tensor, k: int) -> Tensor:
     cosine = scores[row, column]
     tied = cosine == last[row, 0]
     above = torch.bincount(row[~tied], minlength=len(scores))
-    share = (k - above) / torch.bincount(row[tied], minlength=len(scores))
-    weight = torch.where(tied, share[row].double(), 1.0)
+    share = (k - above).double() / torch.bincount(row[tied], minlength=len(scores))
+    weight = torch.where(tied, share[row], 1.0)
 
     place = (row, search.gallery_class[column])
     votes = torch.zeros(len(scores), len(search.sizes), dtype=torch.float64)
@@ -197,8 +202,8 @@ def _average_precision(ordered: Tensor, positives: Tensor, relevant: int) -> Ten
     The -inf of the query itself is never counted: it is below all, and left out of the mean.
     """
     cosines = positives[:, -relevant:].contiguous()
-    ranks = _at_least(ordered, cosines)
-    return (_at_least(positives, cosines) / ranks).double().mean(dim=1)
+    precision = _at_least(positives, cosines).double() / _at_least(ordered, cosines)
+    return precision.mean(dim=1)
 
 
 def _hits(ordered: Tensor, positives: Tensor, search: Search, k: int) -> Tensor:

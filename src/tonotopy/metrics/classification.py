@@ -112,13 +112,16 @@ def expected_calibration_error(
     if num_bins < 1:
         raise UsageError(f"num_bins must be at least 1, got {num_bins}")
     probabilities, labels = labelled_rows(probabilities, labels, "probabilities")
-    if not len(labels):
-        return math.nan
     check_classes(labels, probabilities.shape[1])
     confidence, predicted = probabilities.double().max(dim=1)
+    return calibration_gap(confidence, predicted == labels, num_bins)
+
+
+def calibration_gap(confidence: Tensor, right: Tensor, num_bins: int = 15) -> float:
+    """Give the expected calibration error of (N,) float64 confidences and (N,) booleans."""
     edges = torch.arange(1, num_bins, dtype=torch.float64) / num_bins
     bins = torch.bucketize(confidence, edges)
-    gap = (predicted == labels).double() - confidence
     # n_b |accuracy_b - confidence_b| is the magnitude of the sum of the gaps in the bin.
-    sums = torch.zeros(num_bins, dtype=torch.float64).index_add_(0, bins, gap)
-    return sums.abs().sum().item() / len(labels)
+    gaps = torch.zeros(num_bins, dtype=torch.float64)
+    gaps.index_add_(0, bins, right.double() - confidence)
+    return gaps.abs().sum().item() / len(right) if len(right) else math.nan

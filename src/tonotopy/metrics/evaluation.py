@@ -12,8 +12,8 @@ from tonotopy.geometry.moments import cosine_cells
 from tonotopy.metrics._validation import check_classes, labelled_rows
 from tonotopy.metrics.classification import (
     accuracy,
+    calibration_gap,
     confusion_matrix,
-    expected_calibration_error,
     macro_f1,
 )
 from tonotopy.metrics.retrieval import retrieval_scores
@@ -22,6 +22,9 @@ from tonotopy.metrics.structure import (
     pairwise_structure,
     structure_of_cells,
 )
+
+ROWS = 8192
+"""Clips whose probabilities are held at once."""
 
 
 @torch.no_grad()
@@ -111,10 +114,12 @@ def _classification(
     logits: Tensor, labels: Tensor, num_classes: int
 ) -> tuple[dict[str, float], list[list[int]]]:
     predicted = logits.argmax(dim=1)
+    blocks = torch.split(logits, ROWS)
+    confidence = torch.cat([block.double().softmax(dim=1).amax(dim=1) for block in blocks])
     numbers = {
         "accuracy": accuracy(predicted, labels),
         "macro_f1": macro_f1(predicted, labels, num_classes),
-        "ece": expected_calibration_error(logits.double().softmax(dim=1), labels),
+        "ece": calibration_gap(confidence, predicted == labels),
     }
     counts: list[list[int]] = confusion_matrix(predicted, labels, num_classes).tolist()
     return numbers, counts

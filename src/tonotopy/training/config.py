@@ -46,12 +46,19 @@ class OptimiserOptions:
     epochs: int = 40
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    warmup_epochs: float = 2.0
+    warmup_epochs: float = 5.0
     clip_gradient: float = 5.0
 
 
 def _default_losses() -> dict[str, Component]:
     return {"ce": Component("CrossEntropyLoss")}
+
+
+def _default_front_end() -> Component:
+    # Found on ESC-50 by training on folds 1 and 2 and validating on fold 3: 20 ms steps lose no
+    # accuracy against 10 ms and take half the time.
+    bands = {"n_mels": 64, "f_min": 20.0, "mel_scale": "htk", "mel_norm": None}
+    return Component("LogMel", {"n_fft": 1024, "hop_length": 320, "eps": 1e-5, **bands})
 
 
 def _default_augmentations() -> list[Component]:
@@ -97,8 +104,8 @@ class FitConfig:
 
     data: Path
     run: Path | None = None
-    front_end: Component = Component("LogMel")  # noqa: RUF009 (components are never changed)
-    encoder: Component = Component("ConvNet")  # noqa: RUF009
+    front_end: Component = field(default_factory=_default_front_end)
+    encoder: Component = field(default_factory=lambda: Component("ConvNet"))
     losses: dict[str, Component] = field(default_factory=_default_losses)
     loss_weights: dict[str, float] = field(default_factory=dict)
     augmentations: list[Component] = field(default_factory=_default_augmentations)

@@ -1,0 +1,39 @@
+"""Public data sets: an official layout becomes a table of clips."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from tonotopy._errors import UsageError
+from tonotopy.datasets.download import Archive
+from tonotopy.datasets.esc50 import ESC50
+from tonotopy.datasets.fsdd import FSDD
+from tonotopy.datasets.iemocap import IEMOCAP
+from tonotopy.datasets.public import PublicDataset
+from tonotopy.datasets.speech_commands import SPEECH_COMMANDS
+from tonotopy.datasets.urbansound8k import URBANSOUND8K
+
+DATASETS = (ESC50, FSDD, IEMOCAP, SPEECH_COMMANDS, URBANSOUND8K)
+
+__all__ = ["DATASETS", "Archive", "PublicDataset", "find_dataset"]
+
+
+def find_dataset(name: str) -> PublicDataset:
+    """Find a data set by its name, whatever its case, hyphens and blanks.
+
+    Raises:
+        UsageError: There is none; the message names the nearest.
+    """
+    known = {_plain(dataset.name): dataset for dataset in DATASETS}
+    found = known.get(_plain(name))
+    if found is None:
+        near = difflib.get_close_matches(_plain(name), list(known), n=1)
+        hint = f"; did you mean {known[near[0]].name!r}?" if near else ""
+        names = ", ".join(dataset.name for dataset in DATASETS)
+        raise UsageError(f"no data set {name!r}{hint}; there are: {names}")
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
