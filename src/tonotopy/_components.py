@@ -87,7 +87,7 @@ def _remember_arguments(initialise: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(initialise)
     def remember(self: Configurable, *args: Any, **kwargs: Any) -> None:
-        # A subclass's constructor comes first; what it passes to its base is not what the user said.
+        # A subclass's constructor comes first; what it passes to its base, the user did not say.
         if "component" not in self.__dict__:
             given = signature.bind(self, *args, **kwargs)
             given.apply_defaults()  # a later change of a default must not change old models

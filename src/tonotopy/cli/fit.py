@@ -42,6 +42,7 @@ def run(arguments: Sequence[str]) -> Output:
     parsed = vars(_parser(_presets(arguments)).parse_args(list(arguments)))
     asked = ("json", "config", "preset", "resume", "components")
     options = {name: parsed.pop(name) for name in asked}
+    parsed.pop("__default_config__", None)  # jsonargparse's note of the presets it read
     if options["components"]:
         return _list_components()
     if options["resume"] is not None:

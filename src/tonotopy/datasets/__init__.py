@@ -12,11 +12,12 @@ from tonotopy.datasets.fsdd import FSDD
 from tonotopy.datasets.iemocap import IEMOCAP
 from tonotopy.datasets.public import PublicDataset
 from tonotopy.datasets.speech_commands import SPEECH_COMMANDS
+from tonotopy.datasets.synthetic import make_corpus
 from tonotopy.datasets.urbansound8k import URBANSOUND8K
 
 DATASETS = (ESC50, FSDD, IEMOCAP, SPEECH_COMMANDS, URBANSOUND8K)
 
-__all__ = ["DATASETS", "Archive", "PublicDataset", "find_dataset"]
+__all__ = ["DATASETS", "Archive", "PublicDataset", "find_dataset", "make_corpus"]
 
 
 def find_dataset(name: str) -> PublicDataset:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tonotopy._components import Component, Configurable, build
+from tonotopy._components import Component, build
 from tonotopy._errors import DataError, MissingExtraError, UsageError
 from tonotopy._files import atomic_path
 from tonotopy.audio import FrontEnd
@@ -18,36 +19,53 @@ from tonotopy.encoders import Encoder
 from tonotopy.geometry import Head
 from tonotopy.labels import LabelTree
 
-if TYPE_CHECKING:
-    from tonotopy.embedder.audio_embedder import AudioEmbedder
-
 MODEL_FILE = "model.safetensors"
 LABELS_FILE = "labels.json"
+HEADER = "tonotopy"
 FORMAT = 1
 
 T = TypeVar("T")
 
 
-def save_artefact(embedder: AudioEmbedder, folder: Path) -> None:
+@dataclass(frozen=True)
+class Artefact:
+    """All that is written of a model.
+
+    Args:
+        front_end: Waveform to features.
+        encoder: Features to embedding.
+        head: Classifier or None.
+        tree: Labels or None.
+        window_seconds: Longest stretch that is embedded at once.
+        tensors: State of the whole model by name.
+    """
+
+    front_end: FrontEnd
+    encoder: Encoder
+    head: Head | None
+    tree: LabelTree | None
+    window_seconds: float
+    tensors: dict[str, Tensor]
+
+
+def save_artefact(artefact: Artefact, folder: Path) -> None:
     """Write model and labels; each file is replaced whole."""
-    if embedder.tree is not None:
-        embedder.tree.save(folder / LABELS_FILE)
-    parts: dict[str, Configurable | None] = {
-        "front_end": embedder.front_end,
-        "encoder": embedder.encoder,
-        "head": embedder.head,
-    }
+    if artefact.tree is not None:
+        artefact.tree.save(folder / LABELS_FILE)
+    head = artefact.head
     architecture = {
         "format": FORMAT,
-        "window_seconds": embedder.window_seconds,
-        **{name: part.component.to_dict() if part else None for name, part in parts.items()},
+        "window_seconds": artefact.window_seconds,
+        "front_end": artefact.front_end.component.to_dict(),
+        "encoder": artefact.encoder.component.to_dict(),
+        "head": None if head is None else head.component.to_dict(),
     }
-    tensors = {name: value.contiguous().cpu() for name, value in embedder.state_dict().items()}
+    tensors = {name: value.contiguous().cpu() for name, value in artefact.tensors.items()}
     with atomic_path(folder / MODEL_FILE) as temporary:
-        save_file(tensors, temporary, metadata={"tonotopy": json.dumps(architecture)})
+        save_file(tensors, temporary, metadata={HEADER: json.dumps(architecture)})
 
 
-def load_artefact(cls: type[AudioEmbedder], source: Path | str) -> AudioEmbedder:
+def load_artefact(source: Path | str) -> Artefact:
     """Read what `save_artefact` wrote, from a folder or from the hub."""
     folder = _local_folder(source)
     architecture, tensors = _read_model(folder / MODEL_FILE)
@@ -56,15 +74,14 @@ def load_artefact(cls: type[AudioEmbedder], source: Path | str) -> AudioEmbedder
     encoder = _part(architecture, "encoder", Encoder, "tonotopy.encoders")
     if front_end is None or encoder is None:
         raise DataError(f"{folder / MODEL_FILE} names no front end or encoder: it is damaged")
-    embedder = cls(
+    return Artefact(
         front_end,
         encoder,
-        head=_part(architecture, "head", Head, "tonotopy.geometry"),
-        tree=LabelTree.load(labels) if labels.exists() else None,
-        window_seconds=architecture["window_seconds"],
+        _part(architecture, "head", Head, "tonotopy.geometry"),
+        LabelTree.load(labels) if labels.exists() else None,
+        architecture["window_seconds"],
+        tensors,
     )
-    embedder.load_state_dict(tensors)
-    return embedder.eval()
 
 
 def _part(architecture: dict[str, Any], name: str, base: type[T], package: str) -> T | None:
@@ -79,9 +96,9 @@ def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError) as error:
         raise DataError(f"cannot read {path}, damaged or incomplete: {error}") from error
-    if "tonotopy" not in metadata:
+    if HEADER not in metadata:
         raise DataError(f"{path} was not written by tonotopy: it names no architecture")
-    architecture: dict[str, Any] = json.loads(metadata["tonotopy"])
+    architecture: dict[str, Any] = json.loads(metadata[HEADER])
     if architecture["format"] > FORMAT:
         raise DataError(
             f"{path} has format {architecture['format']}, this version reads up to {FORMAT}: "

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tonotopy._errors import UsageError
 from tonotopy._progress import track
 from tonotopy.audio import FrontEnd, decode
-from tonotopy.embedder._artefact import load_artefact, save_artefact
+from tonotopy.embedder._artefact import Artefact, load_artefact, save_artefact
 from tonotopy.encoders import Encoder
 from tonotopy.geometry import Head
 from tonotopy.labels import LabelTree
@@ -154,7 +154,8 @@ class AudioEmbedder(nn.Module):
         Raises:
             DataError: The folder cannot be written.
         """
-        save_artefact(self, Path(folder))
+        parts = (self.front_end, self.encoder, self.head, self.tree, self.window_seconds)
+        save_artefact(Artefact(*parts, self.state_dict()), Path(folder))
 
     @classmethod
     def from_pretrained(cls, source: Path | str) -> AudioEmbedder:
@@ -169,7 +170,16 @@ class AudioEmbedder(nn.Module):
             UsageError: There is no model at `source`.
             DataError: The file is damaged, or made by a newer version.
         """
-        return load_artefact(cls, source)
+        found = load_artefact(source)
+        embedder = cls(
+            found.front_end,
+            found.encoder,
+            head=found.head,
+            tree=found.tree,
+            window_seconds=found.window_seconds,
+        )
+        embedder.load_state_dict(found.tensors)
+        return embedder.eval()
 
 
 def _waveform(clip: Clip, sample_rate: int) -> Tensor:

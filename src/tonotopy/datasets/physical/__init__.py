@@ -1,0 +1,1 @@
+"""Sounds from the physics of strings, pipes, bars, membranes and machines."""
