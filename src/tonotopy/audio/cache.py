@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tonotopy._errors import AudioError, DataError
 from tonotopy._files import atomic_path
 from tonotopy.audio.decoding import content_hash, decode
 
 FORMAT = 1
+"""Part of every key: a new way of decoding must not find the old one's entries."""
+
+SAMPLE = np.dtype("<f4")
+HEADER_BYTES = 128
 
 
 class AudioCache:
@@ -42,17 +49,21 @@ class AudioCache:
             (T,) float32, read-only, mapped from the disk.
 
         Raises:
-            AudioError: The file cannot be used.
+            AudioError: The file cannot be used; with the reason `"changed"` if its bytes are not
+                those of `content`.
             DataError: The cache cannot be written.
         """
         entry = self._entry(content or content_hash(path))
         found = _open_entry(entry)
+        if found is not None:
+            return found
+        # A wrong waveform under this key would be believed for ever.
+        if content is not None and content_hash(path) != content:
+            raise AudioError(path, "changed", "its bytes are not those of the scan: scan again")
+        _write_entry(entry, decode(path, self.sample_rate))
+        found = _open_entry(entry)
         if found is None:
-            wave = decode(path, self.sample_rate)
-            with atomic_path(entry) as temporary:
-                np.save(temporary, wave)
-            found = _open_entry(entry)
-            assert found is not None, f"{entry} was just written"
+            raise DataError(f"cannot read back {entry}, which was just written: check the disk")
         return found
 
     def _entry(self, content: str) -> Path:
@@ -61,10 +72,32 @@ class AudioCache:
         return self.folder / name[:2] / f"{name}.npy"
 
 
+def _write_entry(entry: Path, wave: NDArray[np.float32]) -> None:
+    with atomic_path(entry) as temporary, temporary.open("wb") as file:
+        file.write(_header(len(wave)))
+        file.write(np.asarray(wave, SAMPLE).data)
+
+
 def _open_entry(entry: Path) -> NDArray[np.float32] | None:
-    """Map an entry; None where there is none, or only a damaged one."""
+    """Map an entry; None where there is none, or a damaged or foreign one.
+
+    An entry is good only if it has, byte for byte, the header that a file of its size must have.
+    """
     try:
-        wave = np.load(entry, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError, OSError):
+        with entry.open("rb") as file:
+            samples, rest = divmod(os.fstat(file.fileno()).st_size - HEADER_BYTES, SAMPLE.itemsize)
+            if samples <= 0 or rest or file.read(HEADER_BYTES) != _header(samples):
+                return None
+            return np.memmap(file, SAMPLE, mode="r", offset=HEADER_BYTES, shape=(samples,))
+    except FileNotFoundError:
         return None
-    return wave if wave.dtype == np.float32 and wave.ndim == 1 and len(wave) else None
+    except OSError as error:
+        raise DataError(f"cannot read the cache entry {entry}: {error.strerror}") from error
+
+
+def _header(samples: int) -> bytes:
+    """Give what `np.save` writes before that many samples."""
+    buffer = io.BytesIO()
+    fields = {"descr": SAMPLE.str, "fortran_order": False, "shape": (samples,)}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue()

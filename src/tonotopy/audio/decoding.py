@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 
 from tonotopy._errors import AudioError
 
-BLOCK_SECONDS = 60
-"""Decoded at once: a long file's channels never lie in memory all together."""
+BLOCK_SAMPLES = 2**20
+"""Decoded at once, over all channels: what a long file needs beyond the result."""
+
+LONGEST = 2**62
+"""Above this, libsndfile means that the header does not say how many samples there are."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,12 @@ def decode(path: Path | str, sample_rate: int = 16000) -> NDArray[np.float32]:
     """
     path = Path(path)
     with _open(path) as file:
-        resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
-        same_rate = file.samplerate == sample_rate
-        blocks: list[NDArray[np.float32]] = []
-        while len(block := _read(path, file)):
-            mono = block.mean(axis=1)
-            if not np.isfinite(mono).all():
-                raise AudioError(path, "NaN", "the samples hold NaN or infinity")
-            blocks.append(mono if same_rate else resampler.resample_chunk(mono))
-        if not same_rate:
-            blocks.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    wave = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+        blocks = _mono_blocks(path, file)
+        if file.samplerate != sample_rate:
+            blocks = _resample(blocks, file.samplerate, sample_rate)
+        wave = np.concatenate([np.empty(0, np.float32), *blocks])
     if not len(wave):
-        raise AudioError(path, "zero-length", "it decodes to no samples")
+        raise AudioError(path, "zero-length", f"no sample is left at {sample_rate} Hz")
     return wave
 
 
@@ -99,18 +96,37 @@ def _open(path: Path) -> soundfile.SoundFile:
     try:
         if path.stat().st_size == 0:
             raise AudioError(path, "empty", "0 bytes")
-        with path.open("rb"):
-            return soundfile.SoundFile(path)
+        with path.open("rb"):  # libsndfile reports a folder or a forbidden file as a bad format
+            file = soundfile.SoundFile(path)
     except OSError as error:
         raise AudioError(path, "unreadable", error.strerror or str(error)) from error
     except soundfile.LibsndfileError as error:
         raise AudioError(path, "corrupt", error.error_string) from error
+    except TypeError as error:  # soundfile asks for the sample rate of a file named *.raw
+        raise AudioError(path, "corrupt", "raw samples have no header") from error
+    if file.frames > LONGEST:
+        file.close()
+        raise AudioError(path, "corrupt", "the header gives no length: encode the file again")
+    return file
 
 
-def _read(path: Path, file: soundfile.SoundFile) -> NDArray[np.float32]:
+def _mono_blocks(path: Path, file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+    frames = max(1, BLOCK_SAMPLES // file.channels)
+    mean = np.full(file.channels, 1 / file.channels, np.float32)
     try:
-        frames = BLOCK_SECONDS * file.samplerate
-        block: NDArray[np.float32] = file.read(frames, dtype="float32", always_2d=True)
+        while len(block := file.read(frames, dtype="float32", always_2d=True)):
+            mono = block @ mean  # a hundred times as fast as `block.mean(axis=1)`
+            if not np.isfinite(mono).all():
+                raise AudioError(path, "NaN", "the samples hold NaN or infinity")
+            yield mono
     except soundfile.LibsndfileError as error:
         raise AudioError(path, "corrupt", error.error_string) from error
-    return block
+
+
+def _resample(
+    blocks: Iterator[NDArray[np.float32]], source_rate: int, sample_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    resampler = soxr.ResampleStream(source_rate, sample_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)

@@ -13,7 +13,7 @@ LengthPolicy = Literal["crop", "pad", "tile"]
 
 
 def fit_length(
-    wave: NDArray[np.float32], frames: int, policy: LengthPolicy = "pad", *, offset: float = 0.0
+    wave: NDArray[np.float32], frames: int, policy: LengthPolicy = "pad", offset: float = 0.0
 ) -> NDArray[np.float32]:
     """Give a waveform exactly `frames` samples.
 
@@ -30,10 +30,13 @@ def fit_length(
         (frames,), a view where it can be one.
 
     Raises:
-        UsageError: `frames` is not positive, or the waveform is too short to crop.
+        UsageError: `frames` is not positive, `offset` is not from 0 to 1, or the waveform is too
+            short to crop.
     """
     if frames <= 0:
         raise UsageError(f"a clip needs at least one sample, asked for {frames}")
+    if not 0 <= offset <= 1:
+        raise UsageError(f"expected an offset from 0 (beginning) to 1 (end), got {offset:g}")
     if len(wave) >= frames:
         start = round(offset * (len(wave) - frames))
         return wave[start : start + frames]

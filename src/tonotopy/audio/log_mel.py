@@ -37,8 +37,10 @@ class LogMel(FrontEnd):
         log: `"db"` is 10 log10(max(x, 1e-10)) (20 log10(max(x, 1e-5)) for magnitudes); `"log"` is
             the natural log(x + eps).
         eps: Added before the natural logarithm.
-        normalise: `"none"`; `"clip"` standardises every clip by its own mean and deviation;
-            `"dataset"` every band by the training clips' (see `fit_normalisation`).
+        top_db: With `"db"`: nothing lies deeper than this below a clip's maximum; None for no
+            such floor.
+        normalise: `"none"`; `"clip"` standardises every clip by the mean and deviation of all its
+            values; `"dataset"` every band by those of the training clips (`fit_normalisation`).
 
     Example:
         >>> features, frames = LogMel(n_mels=40)(torch.randn(2, 16000), torch.tensor([16000, 8000]))
@@ -65,6 +67,7 @@ class LogMel(FrontEnd):
         power: float = 2.0,
         log: Literal["db", "log"] = "log",
         eps: float = 1e-6,
+        top_db: float | None = None,
         normalise: Literal["none", "clip", "dataset"] = "none",
     ) -> None:
         super().__init__(sample_rate, n_mels)
@@ -75,11 +78,14 @@ class LogMel(FrontEnd):
             raise UsageError(f"hop_length must be positive, got {hop_length}")
         if power not in (1.0, 2.0):
             raise UsageError(f"power must be 1 (magnitude) or 2 (power), got {power}")
+        if top_db is not None and (log != "db" or top_db <= 0):
+            raise UsageError(f"top_db must be positive and needs log='db', got {top_db:g}, {log!r}")
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.power = power
         self.log = log
         self.eps = eps
+        self.top_db = top_db
         self.normalise = normalise
         left = (n_fft - win_length) // 2
         window = torch.hann_window(win_length, dtype=torch.float64).float()
@@ -94,13 +100,16 @@ class LogMel(FrontEnd):
         self.register_buffer("std", torch.ones(n_mels))
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute log-mel features; see `FrontEnd.forward`."""
+        """Compute log-mel features, in float32 also under autocast; see `FrontEnd.forward`."""
         with torch.autocast(waveforms.device.type, enabled=False):
-            return self._features(waveforms.float(), lengths)
+            features, valid, counts = self._log_mel(waveforms.float(), lengths)
+            return self._normalise(features, valid).where(valid, 0.0), counts
 
     @torch.no_grad()
     def fit_normalisation(self, waveforms: Iterable[Tensor]) -> None:
         """Learn each band's mean and deviation over all frames; only for `normalise="dataset"`.
+
+        A band that never changes (digital silence) keeps the deviation 1.
 
         Args:
             waveforms: (T,) each; read once, one at a time.
@@ -110,68 +119,58 @@ class LogMel(FrontEnd):
         """
         if self.normalise != "dataset":
             return
-        self.mean.zero_()
-        self.std.fill_(1.0)
         count = 0
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         squares = torch.zeros_like(total)
         for waveform in waveforms:
-            features = self(waveform[None].to(self.mean.device))[0][0].double()
+            clip = waveform[None].to(self.mean.device, torch.float32)
+            features = self._log_mel(clip, None)[0][0].double()
             count += features.shape[1]
             total += features.sum(dim=1)
             squares += features.square().sum(dim=1)
         if count == 0:
             raise UsageError("fit_normalisation needs at least one waveform")
         mean = total / count
+        variance = squares / count - mean.square()
         self.mean.copy_(mean)
-        self.std.copy_((squares / count - mean.square()).clamp_min(1e-10).sqrt())
+        self.std.copy_(variance.where(variance > 1e-8, 1.0).sqrt())
 
-    def _features(self, waveforms: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _log_mel(self, waveforms: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Give features (B, bins, F), which of them are of the clip (B, 1, F), and frames (B,)."""
         if lengths is None:
             lengths = waveforms.new_full((len(waveforms),), waveforms.shape[1], dtype=torch.long)
         else:
             inside = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
             waveforms = waveforms.where(inside, 0.0)
-        features = torch.cat([self._log_mel(part) for part in self._cache_sized(waveforms)])
-        counts = 1 + lengths // self.hop_length
-        valid = torch.arange(features.shape[2], device=features.device) < counts[:, None]
-        return self._normalise(features, valid[:, None]), counts
-
-    def _cache_sized(self, waveforms: Tensor) -> tuple[Tensor, ...]:
-        """Split a batch so that a part's spectra stay in the processor's cache: on a CPU four times
-        as fast as all at once. Elsewhere, and for graphs, it is one part."""
-        if waveforms.device.type != "cpu" or torch.compiler.is_compiling() or not len(waveforms):
-            return (waveforms,)
-        numbers = (1 + waveforms.shape[1] // self.hop_length) * (1 + self.n_fft // 2)
-        return torch.split(waveforms, max(1, CACHED_NUMBERS // numbers))
-
-    def _log_mel(self, waveforms: Tensor) -> Tensor:
         padded = F.pad(waveforms, (self.n_fft // 2, self.n_fft - self.n_fft // 2))
         # Unfolding and a real FFT of the frames is twice as fast as torch.stft on a CPU.
-        frames = padded.unfold(-1, self.n_fft, self.hop_length)
-        frames = frames[:, : 1 + waveforms.shape[1] // self.hop_length]
-        spectrum = torch.fft.rfft(frames * self.window)
-        if self.power == 1.0:
-            energies = spectrum.abs()
+        spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window)
+        if self.power == 2.0:
+            energies = spectrum.real.square() + spectrum.imag.square()
         else:
-            # Not abs().square(), which takes a root first, nor a sum over an axis of two.
-            squares = torch.view_as_real(spectrum).square()
-            energies = squares[..., 0] + squares[..., 1]
-        return self._logarithm(energies @ self.filters.T).transpose(1, 2)
+            energies = spectrum.abs()
+        mel = (energies @ self.filters.T).transpose(1, 2)
+        counts = 1 + lengths // self.hop_length
+        valid = (torch.arange(mel.shape[2], device=mel.device) < counts[:, None])[:, None]
+        return self._logarithm(mel, valid), valid, counts
 
-    def _logarithm(self, energies: Tensor) -> Tensor:
+    def _logarithm(self, mel: Tensor, valid: Tensor) -> Tensor:
         if self.log == "log":
-            return (energies + self.eps).log()
+            return (mel + self.eps).log()
         decibels = 20.0 / self.power
-        return decibels * energies.clamp_min(10.0 ** (-100.0 / decibels)).log10()
+        levels = decibels * mel.clamp_min(10.0 ** (-100.0 / decibels)).log10()
+        if self.top_db is None:
+            return levels
+        peak = levels.masked_fill(~valid, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        return torch.maximum(levels, peak - self.top_db)
 
     def _normalise(self, features: Tensor, valid: Tensor) -> Tensor:
         if self.normalise == "dataset":
-            features = (features - self.mean[:, None]) / self.std[:, None]
-        elif self.normalise == "clip":
+            return (features - self.mean[:, None]) / self.std[:, None]
+        if self.normalise == "clip":
             count = valid.sum(dim=(1, 2), keepdim=True) * features.shape[1]
             mean = features.where(valid, 0.0).sum(dim=(1, 2), keepdim=True) / count
-            centred = features - mean
-            variance = centred.square().where(valid, 0.0).sum(dim=(1, 2), keepdim=True) / count
-            features = centred / (variance + 1e-10).sqrt()  # silence stays finite, gradient too
-        return features.where(valid, 0.0)
+            centred = (features - mean).where(valid, 0.0)
+            variance = centred.square().sum(dim=(1, 2), keepdim=True) / count
+            return centred / (variance + 1e-5).sqrt()  # silence becomes zero, not noise
+        return features

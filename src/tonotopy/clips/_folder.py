@@ -12,11 +12,11 @@ def list_folder(root: Path) -> Listing:
     """List the audio files under `root`; the folders on the way to a file are its label.
 
     Hidden files and folders are skipped. Links are followed, but each folder is read once however
-    many links lead to it, and under its own place where it has one below `root`: so a loop of links
-    ends, and no clip gets two labels by a link.
+    many links lead to it, under its own place where it has one below `root`, and never one that
+    `root` lies in. So a loop of links ends, and no clip gets two labels by a link.
     """
     listing = Listing(root)
-    seen: set[str] = set()
+    seen = {str(parent) for parent in root.resolve().parents}
     linked = _read_below("", listing, seen)
     while linked:
         linked = [

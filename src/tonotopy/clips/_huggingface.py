@@ -48,11 +48,13 @@ def list_hugging_face(data: Path, options: ColumnOptions, extract_to: Path | Non
         audio = _audio(dataset, columns.path)
         rows = track(zip(audio, facts, strict=True), label="Extracting", total=len(dataset))
         for number, (sound, (label, fold, group)) in enumerate(rows):
-            place = _place(sound, f"{split}/{number:06d}" if split else f"{number:06d}", listing)
-            if place is None:
+            missing = _why_missing(sound)
+            if sound is None or missing:
                 name = f"{data.name}, {split + ' ' if split else ''}row {number}"
-                listing.rejected.append(Rejected(name, "unreadable", "the row has no audio"))
+                listing.rejected.append(Rejected(name, "unreadable", missing))
             else:
+                prefix = f"{split}/{number:06d}" if split else f"{number:06d}"
+                place = _place(sound, prefix, listing.root)
                 listing.entries.append(Entry(place, label, fold or split or None, group))
     return listing
 
@@ -116,20 +118,25 @@ def _audio(dataset: Dataset, column: str) -> Iterator[dict[str, Any] | None]:
     return (row[column] for row in undecoded)
 
 
-def _place(sound: dict[str, Any] | None, name: str, listing: Listing) -> str | None:
-    """Give the path of a row's audio, which is written to a file if the row holds its bytes."""
+def _why_missing(sound: dict[str, Any] | None) -> str:
     if sound is None or (sound["bytes"] is None and not sound["path"]):
-        return None
+        return "the row has no audio"
+    if sound["bytes"] is None and "://" in sound["path"]:
+        return f"its audio is not in the data set but at {sound['path']}"
+    return ""
+
+
+def _place(sound: dict[str, Any], prefix: str, root: Path) -> str:
+    """Give the path of a row's audio, which is written to a file if the row holds its bytes."""
     if sound["bytes"] is None:
         return Path(sound["path"]).absolute().as_posix()
     # The hash in the name keeps a file of an earlier state of the data set from being taken.
     digest = hashlib.blake2b(sound["bytes"], digest_size=6).hexdigest()
-    place = f"{name}-{digest}{PurePath(sound['path'] or '').suffix.lower()}"
-    target = listing.root / place
-    if not target.is_file():
-        with atomic_path(target) as temporary:
+    name = f"{prefix}-{digest}{PurePath(sound['path'] or '').suffix.lower()}"
+    if not (root / name).is_file():
+        with atomic_path(root / name) as temporary:
             temporary.write_bytes(sound["bytes"])
-    return place
+    return name
 
 
 def _default_folder(data: Path) -> Path:

@@ -64,12 +64,10 @@ def _texts(frame: pl.DataFrame, column: str | None, table: Path) -> list[str | N
     """Give a column as text without surrounding blanks; nulls where there is no such column."""
     if column is None:
         return [None] * len(frame)
-    try:
-        return frame[column].cast(pl.String).str.strip_chars().to_list()
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(
-            f"column {column!r} of {table} holds {frame.schema[column]}: expected text or numbers"
-        ) from error
+    dtype = frame.schema[column]
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+        raise UsageError(f"column {column!r} of {table} holds {dtype}: expected text or numbers")
+    return frame[column].cast(pl.String).str.strip_chars().to_list()
 
 
 def _resolve(path: str, root: Path) -> str:

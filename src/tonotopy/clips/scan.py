@@ -11,7 +11,7 @@ from tonotopy.clips._checking import check_files
 from tonotopy.clips._columns import ColumnOptions
 from tonotopy.clips._folder import list_folder
 from tonotopy.clips._huggingface import is_hugging_face_folder, list_hugging_face
-from tonotopy.clips._listing import Entry, Listing
+from tonotopy.clips._listing import Entry, Listing, label_path
 from tonotopy.clips._tabular import TABLE_SUFFIXES, list_table
 from tonotopy.clips.table import ClipTable, is_clip_table
 
@@ -161,23 +161,3 @@ def _nothing_usable(data: Path, table: ClipTable) -> str:
     if data.is_file():
         message += f"; its paths are taken relative to {table.root}, --audio_folder changes that"
     return message
-
-
-def scan_files(
-    root: Path, rows: Iterable[tuple[str, Sequence[str], str | None, str | None]]
-) -> ClipTable:
-    """Check files that are named one by one, as a data set's own lists do.
-
-    Args:
-        root: The folder that paths are relative to.
-        rows: Path, label from coarse to fine, fold and group of each clip.
-
-    Raises:
-        DataError: There is not one usable clip.
-    """
-    root = root.absolute()
-    entries = [Entry(path, tuple(label), fold, group) for path, label, fold, group in rows]
-    table = check_files(Listing(root, entries))
-    if not len(table):
-        raise DataError(_nothing_usable(root, table))
-    return table
