@@ -11,10 +11,11 @@ HEAVY = {"lightning", "sklearn", "polars", "plotly", "datasets", "librosa", "sci
 
 
 def _modules_after(code: str) -> set[str]:
-    script = f"import sys\n{code}\nprint('\\n'.join(m for m in sys.modules if '.' not in m))"
+    listing = "print('\\n'.join(m for m in sys.modules if '.' not in m), file=sys.stderr)"
+    script = f"import sys\n{code}\n{listing}"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stderr.split())
 
 
 def test_import_is_light() -> None:

@@ -76,6 +76,7 @@ def test_several_label_columns_stop_at_the_first_missing(folder: Path) -> None:
     table = write(folder, "path,family,kind\na.wav,bird,owl\nb.wav,bird,\nsub/c.wav,,owl\n")
     found = scan(table, label_columns=["family", "kind"])
     assert found.labels == [("bird", "owl"), ("bird",), ()]
+    assert scan(table, label_columns="kind").labels == [("owl",), (), ("owl",)]
 
 
 def test_no_labels_on_request(folder: Path) -> None:

@@ -12,7 +12,7 @@ from tonotopy.audio.augmentations import (
     TimeShift,
     WaveAugmentation,
 )
-from tonotopy.audio.cache import AudioCache
+from tonotopy.audio.cache import AudioCache, default_cache
 from tonotopy.audio.decoding import AudioInfo, content_hash, decode, probe
 from tonotopy.audio.front_end import FrontEnd
 from tonotopy.audio.lengths import LengthPolicy, fit_length
@@ -36,6 +36,7 @@ __all__ = [
     "WaveAugmentation",
     "content_hash",
     "decode",
+    "default_cache",
     "fit_length",
     "mel_filters",
     "probe",

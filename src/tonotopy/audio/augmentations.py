@@ -58,14 +58,15 @@ class Gain(WaveAugmentation):
     def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
         """Scale each clip."""
         decibels = self.low + (self.high - self.low) * _uniform(x, generator)
-        return x * (10.0 ** (decibels / 20.0))[:, None]
+        factor = (10.0 ** (decibels / 20.0))[:, None]
+        return x * factor.where(_valid(x, lengths), 1.0)
 
 
 class TimeShift(WaveAugmentation):
     """Rotate each clip in time; what leaves at the end comes back at the beginning.
 
     Args:
-        fraction: Largest shift, as a share of the clip's own length; 1 for any.
+        fraction: Largest shift to either side, as a share of the clip's own length; 1 for any.
     """
 
     def __init__(self, fraction: float = 1.0) -> None:
@@ -76,7 +77,8 @@ class TimeShift(WaveAugmentation):
 
     def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
         """Rotate each clip within its valid samples."""
-        shifts = (self.fraction * _uniform(x, generator) * lengths).long().tolist()
+        turns = self.fraction * (2.0 * _uniform(x, generator) - 1.0)
+        shifts = (turns * lengths).long().tolist()
         rotated = x.clone()
         # Row by row: one gather for all would need an index as large as the waveforms, eight bytes
         # for every sample, and takes ten times as long on a CPU.
@@ -195,10 +197,16 @@ def _mix(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
 
 
 def _beta(alpha: float, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Draw from Beta(alpha, alpha) as a ratio of gamma variates."""
-    concentration = torch.full((2, count), alpha, device=device)
-    first, second = torch._standard_gamma(concentration, generator=generator).unbind()
-    return first / (first + second).clamp_min(torch.finfo(first.dtype).tiny)
+    """Draw from Beta(alpha, alpha): G1 / (G1 + G2) with G ~ Gamma(alpha).
+
+    In logarithms, with G(alpha) = G(alpha + 1) U^(1/alpha), as a small alpha underflows otherwise.
+    """
+    shape = torch.full((2, count), alpha + 1.0, device=device)
+    # torch.distributions takes no generator; this is the sampler that it calls.
+    gamma = torch._standard_gamma(shape, generator=generator)
+    uniform = torch.rand(2, count, generator=generator, device=device).clamp_min(1e-12)
+    logarithms = gamma.log() + uniform.log() / alpha
+    return torch.sigmoid(logarithms[0] - logarithms[1])
 
 
 def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:

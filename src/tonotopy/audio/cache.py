@@ -16,6 +16,11 @@ from tonotopy._files import atomic_path
 from tonotopy.audio.decoding import content_hash, decode
 
 FORMAT = 1
+
+
+def default_cache() -> Path:
+    """Give the folder for what can be made again: `$TONOTOPY_CACHE`, or `~/.cache/tonotopy`."""
+    return Path(os.environ.get("TONOTOPY_CACHE") or Path.home() / ".cache" / "tonotopy")
 """Part of every key: a new way of decoding must not find the old one's entries."""
 
 SAMPLE = np.dtype("<f4")

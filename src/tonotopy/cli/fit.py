@@ -47,7 +47,8 @@ def run(arguments: Sequence[str]) -> Output:
         return _list_components()
     if options["resume"] is not None:
         return resume(options["resume"])
-    if parsed.get("data") is None:
+    parsed["data"] = parsed.pop("source") or parsed["data"]
+    if parsed["data"] is None:
         raise UsageError("say what to train on: tonotopy fit DATA (see tonotopy fit --help)")
     return fit(FitConfig(**parsed), command=shlex.join(["tonotopy", "fit", *arguments]))
 
@@ -78,7 +79,15 @@ def presets() -> dict[str, Path]:
 def _parser(preset_files: list[Path]) -> ArgumentParser:
     parser = make_parser("fit", DESCRIPTION)
     parser.default_config_files = [str(path) for path in preset_files]
-    parser.add_argument("data", type=Path, nargs="?", help="See below; not with --resume.")
+    parser.add_argument(
+        "source",
+        metavar="DATA",
+        type=Path | None,
+        nargs="?",
+        help="A folder whose sub-folders are labels, a CSV or Parquet table, a saved Hugging Face "
+        "data set, or clips.parquet of a scan.",
+    )
+    parser.add_argument("--data", type=Path | None, help="The same, for configuration files.")
     parser.add_argument("--config", action="config", help="A YAML file of these options.")
     parser.add_argument(
         "--preset",

@@ -30,6 +30,8 @@ def scan(
     label_columns: list[str] | None = None,
     fold_column: str | None = None,
     group_column: str | None = None,
+    audio_folder: Path | None = None,
+    extract_to: Path | None = None,
 ) -> Output:
     """List the clips of DATA with their labels, find duplicates and files that cannot be used.
 
@@ -45,6 +47,8 @@ def scan(
         fold_column: Column of given folds. Default: `fold`, if there is one.
         group_column: Column of what must stay together in a split, such as the recording.
             Default: `group`, if there is one.
+        audio_folder: What the paths of a table are relative to. Default: the table's folder.
+        extract_to: Where audio goes that lies inside a Hugging Face data set. Default: the cache.
     """
     from tonotopy.clips import scan as scan_clips
     from tonotopy.clips import summarise
@@ -55,6 +59,8 @@ def scan(
         label_columns=label_columns,
         fold_column=fold_column,
         group_column=group_column,
+        audio_folder=audio_folder,
+        extract_to=extract_to,
     )
     clips.write(out)
     summary = summarise(clips)
@@ -69,6 +75,11 @@ def _show(console: Console, clips: ClipTable, summary: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    rates = ", ".join(f"{count} at {rate} Hz" for rate, count in summary["sample_rates"].items())
+    console.print(f"sample rates: {rates}", highlight=False)
+    if summary["ignored"]:
+        others = ", ".join(f"{count} {suffix}" for suffix, count in summary["ignored"].items())
+        console.print(Text(f"not audio, left out: {others}"))
     for line in clips.tree.render(clips.tree.counts(clips.labels)):
         console.print(Text(line))
     if summary["duplicates"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tonotopy._errors import DataError, MissingExtraError, UsageError
 from tonotopy._files import atomic_path
 from tonotopy._progress import track
+from tonotopy.audio import default_cache
 from tonotopy.clips._columns import ColumnOptions, Columns, choose_columns
 from tonotopy.clips._listing import Entry, Listing, Rejected, label_path
 
@@ -140,6 +140,5 @@ def _place(sound: dict[str, Any], prefix: str, root: Path) -> str:
 
 
 def _default_folder(data: Path) -> Path:
-    cache = Path(os.environ.get("TONOTOPY_CACHE") or Path.home() / ".cache" / "tonotopy")
     key = hashlib.blake2b(str(data.resolve()).encode(), digest_size=4).hexdigest()
-    return cache / "extracted" / f"{data.resolve().name}-{key}"
+    return default_cache() / "extracted" / f"{data.resolve().name}-{key}"

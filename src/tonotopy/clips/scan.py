@@ -20,7 +20,7 @@ def scan(
     data: Path | str,
     *,
     path_column: str | None = None,
-    label_columns: Sequence[str] | None = None,
+    label_columns: Sequence[str] | str | None = None,
     fold_column: str | None = None,
     group_column: str | None = None,
     audio_folder: Path | None = None,
@@ -61,7 +61,8 @@ def scan(
         MissingExtraError: Hugging Face's library is needed and not installed.
     """
     data = Path(data)
-    options = ColumnOptions(path_column, label_columns, fold_column, group_column)
+    labels = [label_columns] if isinstance(label_columns, str) else label_columns
+    options = ColumnOptions(path_column, labels, fold_column, group_column)
     if not data.exists():
         raise UsageError(f"no such file or folder: {data}")
     if data.suffix.lower() == ".parquet" and data.is_file() and is_clip_table(data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ def evaluate_run(run: Path, data: Path | None = None, *, command: str) -> dict[s
             "no clip to evaluate has a class of the model "
             f"({', '.join(embedder.tree.leaf_names[:5])}, ...): check the label columns or folders"
         )
+    earlier = folder / METRICS_FILE
+    if data is None and earlier.is_file():
+        # The run was made by the command that it names, not by the one that measures it again.
+        command = json.loads(earlier.read_text(encoding="utf-8"))["command"]
     metrics = {
         "format": FORMAT,
         "tonotopy": version("tonotopy"),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tonotopy._errors import DataError
+from tonotopy._errors import DataError, UsageError
+from tonotopy.labels import display_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +45,7 @@ class Clip:
     @property
     def label_name(self) -> str:
         """The label as one string, `"Strings/Violin"`."""
-        return "/".join(self.label) or UNLABELLED
+        return display_name(self.label) or UNLABELLED
 
     @property
     def right(self) -> bool | None:
@@ -146,7 +147,7 @@ def _read_embeddings(path: Path) -> tuple[pl.DataFrame, NDArray[np.float32], int
 
 def _require(path: Path) -> None:
     if not path.is_file():
-        raise DataError(
+        raise UsageError(
             f"{path} is missing: expected a run folder that `tonotopy fit` has finished"
         )
 

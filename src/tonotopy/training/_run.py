@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 from tonotopy._components import build
 from tonotopy._errors import DataError, UsageError
 from tonotopy._progress import track
-from tonotopy.audio import AudioCache, Augmentation, FrontEnd, Mixup
+from tonotopy.audio import AudioCache, Augmentation, FrontEnd, Mixup, default_cache
 from tonotopy.clips import ClipDataset, ClipTable, PKBatchSampler, load_clips, split_clips
 from tonotopy.embedder import AudioEmbedder
 from tonotopy.encoders import Encoder
@@ -56,9 +56,11 @@ def fit(config: FitConfig) -> Path:
         )
     clips = _split(load_clips(config.data), config)
     config = replace(config, data=config.data.resolve(), run=run.resolve())
+    # Before anything is written: what is wrong with the data or the options shows here.
+    task, data = _assemble(config, clips)
     write_config(config, run / CONFIG_FILE)
     clips.write(run / CLIPS_FILE)
-    return _train(config, clips)
+    return _train(config, task, data)
 
 
 def resume(run: Path) -> Path:
@@ -75,7 +77,7 @@ def resume(run: Path) -> Path:
     table = ClipTable.read(clips) if clips.is_file() else _split(load_clips(config.data), config)
     if not clips.is_file():
         table.write(clips)
-    return _train(config, table)
+    return _train(config, *_assemble(config, table))
 
 
 def _split(clips: ClipTable, config: FitConfig) -> ClipTable:
@@ -92,12 +94,8 @@ def _split(clips: ClipTable, config: FitConfig) -> ClipTable:
     return clips.with_columns(split.alias("split"))
 
 
-def _train(config: FitConfig, clips: ClipTable) -> Path:
+def _train(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> Path:
     run = config.run_folder
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    task, data = _assemble(config, clips)
     monitor = config.monitor if data.has_val else None
     checkpoints = RunCheckpoints(
         run / CHECKPOINTS,
@@ -108,7 +106,10 @@ def _train(config: FitConfig, clips: ClipTable) -> Path:
     )
     trainer = _trainer(config, checkpoints)
     last = run / CHECKPOINTS / LAST
-    trainer.fit(task, data, ckpt_path=last if last.is_file() else None)
+    with warnings.catch_warnings():
+        # Lightning warns its own developers, of what they do and of sizes that are meant.
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        trainer.fit(task, data, ckpt_path=last if last.is_file() else None)
 
     kept = run / CHECKPOINTS / (BEST if monitor else LAST)
     task.load_state_dict(read_state_dict(kept))
@@ -119,12 +120,19 @@ def _train(config: FitConfig, clips: ClipTable) -> Path:
 
 def _assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDataModule]:
     """Make model, loss, loaders and augmentations; refuse data that cannot be learnt from."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
     labels = clips.tree.leaf_index(clips.labels)
     train_rows = _rows(clips, "train", labels)
     val_rows = _rows(clips, "val", labels)
     _check_classes(clips, labels[train_rows])
 
     embedder, loss = _build_model(config, clips)
+    if loss.head is None and config.monitor == "val/accuracy":
+        raise UsageError(
+            "none of the losses has a classifier: choose --monitor val/knn_accuracy or add one"
+        )
     cache = AudioCache(config.cache or default_cache(), embedder.sample_rate)
     excerpt = config.clip_seconds or min(LONGEST_EXCERPT, max(clips.frame["seconds"]))
     train = ClipDataset(
@@ -256,8 +264,3 @@ def _precision(accelerator: str) -> Literal["32-true", "bf16-mixed", "16-mixed"]
     if accelerator == "cpu" or not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-
-
-def default_cache() -> Path:
-    """The folder of decoded audio: `$TONOTOPY_CACHE`, or `~/.cache/tonotopy`."""
-    return Path(os.environ.get("TONOTOPY_CACHE") or Path.home() / ".cache" / "tonotopy")

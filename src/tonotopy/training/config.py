@@ -11,6 +11,10 @@ from tonotopy._errors import UsageError
 from tonotopy._files import write_text
 
 
+MONITORS = ("val/accuracy", "val/knn_accuracy", "val/loss")
+"""What can choose the best epoch."""
+
+
 @dataclass(frozen=True)
 class SplitOptions:
     """Which clips train, which choose the best epoch, which are kept for the final test.
@@ -90,7 +94,8 @@ class FitConfig:
         classes_per_batch: Classes P in a batch.
         clips_per_class: Clips K of each of them; three or more for losses with within-class spread.
         optimiser: Epochs and learning rate.
-        monitor: The column of `logs/metrics.csv` that chooses the best epoch and stops early.
+        monitor: What chooses the best epoch and stops early: `val/accuracy`, `val/knn_accuracy`
+            or `val/loss`.
         patience: Stop after this many epochs without a better `monitor`; 0 never stops early.
         checkpoint_minutes: Save a checkpoint within an epoch this often; one is saved after every
             epoch in any case.
@@ -139,6 +144,10 @@ class FitConfig:
                 raise UsageError(f"--{name} must be positive, got {value}")
         if not self.losses:
             raise UsageError("--losses names no loss; give at least one, e.g. ce: CrossEntropyLoss")
+        if self.monitor not in MONITORS:
+            raise UsageError(
+                f"--monitor {self.monitor!r} is not measured; there are: {', '.join(MONITORS)}"
+            )
         for name in self.loss_weights:
             if name not in self.losses:
                 raise UsageError(
