@@ -201,7 +201,7 @@ def test_names_the_missing_or_damaged_file(make_run: MakeRun) -> None:
     run = make_run()
     embeddings = (run / "embeddings.parquet").read_bytes()
     (run / "embeddings.parquet").unlink()
-    with pytest.raises(DataError, match=r"embeddings\.parquet is missing"):
+    with pytest.raises(UsageError, match=r"embeddings\.parquet is missing"):
         write_report(run)
 
     (run / "embeddings.parquet").write_bytes(b"not parquet")

@@ -16,15 +16,15 @@ from tonotopy._files import atomic_path
 from tonotopy.audio.decoding import content_hash, decode
 
 FORMAT = 1
+"""Part of every key: a new way of decoding must not find the old one's entries."""
+
+SAMPLE = np.dtype("<f4")
+HEADER_BYTES = 128
 
 
 def default_cache() -> Path:
     """Give the folder for what can be made again: `$TONOTOPY_CACHE`, or `~/.cache/tonotopy`."""
     return Path(os.environ.get("TONOTOPY_CACHE") or Path.home() / ".cache" / "tonotopy")
-"""Part of every key: a new way of decoding must not find the old one's entries."""
-
-SAMPLE = np.dtype("<f4")
-HEADER_BYTES = 128
 
 
 class AudioCache:
@@ -58,7 +58,7 @@ class AudioCache:
                 those of `content`.
             DataError: The cache cannot be written.
         """
-        entry = self._entry(content or content_hash(path))
+        entry = self._entry(content_hash(path) if content is None else content)
         found = _open_entry(entry)
         if found is not None:
             return found

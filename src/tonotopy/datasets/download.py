@@ -1,132 +1,178 @@
-"""Fetching archives: resumed, checked, and unpacked only inside their folder."""
+"""Fetching archives: resumed, checked, and unpacked whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tarfile
+import re
+import tempfile
 import urllib.error
 import urllib.request
-import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from tonotopy._errors import DataError
 from tonotopy._progress import track
+from tonotopy.datasets._unpacking import unpack
 
 CHUNK = 1 << 20
+"""Bytes read at once: 1 MiB, so that the bar counts MiB."""
+
+TIMEOUT = 60.0
+"""Seconds without a byte before a connection counts as broken."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file to fetch and unpack.
+    """A zip or tar file to fetch and unpack.
 
     Args:
         url: Where it is.
-        folder: The folder that holds the data set after unpacking, below the target; "" where the
-            archive has no folder of its own.
-        md5: Published checksum; empty where its owners publish none.
-        sha256: Published checksum; empty where its owners publish none.
-        into: Sub-folder of the target to unpack into.
+        folder: Name of the folder that holds the data set after unpacking.
+        md5: Checksum as its owners publish it; "" where they publish none. A damaged archive is
+            then found out only by the checksums inside it (CRC-32 of zip and gzip).
+        sha256: The same for SHA-256.
+        bare: The archive has no folder of its own: it is unpacked into `folder`.
     """
 
     url: str
-    folder: str = ""
+    folder: str
     md5: str = ""
     sha256: str = ""
-    into: str = ""
+    bare: bool = False
 
 
-def fetch(archive: Archive, root: Path) -> None:
-    """Download an archive to `root` and unpack it there; what is there already is not repeated.
+def fetch(archive: Archive, root: Path) -> Path:
+    """Download an archive and unpack it below `root`.
+
+    What an interrupted call left is used: the download goes on where it stopped. The folder
+    appears when it is complete; if it exists, nothing is done.
+
+    Returns:
+        The folder, `root / archive.folder`.
 
     Raises:
-        DataError: The network or the disk failed, the checksum differs, or the archive is unsafe.
+        DataError: The network or the disk failed, the checksum differs, or the archive is damaged
+            or unsafe.
     """
-    name = archive.url.rsplit("/", 1)[-1]
-    done = root / f".{name}.unpacked"
-    if done.exists():
-        return
+    folder = root / archive.folder
+    begun = root / f".{archive.folder}.download"
     try:
+        if folder.is_dir():
+            begun.unlink(missing_ok=True)
+            return folder
         root.mkdir(parents=True, exist_ok=True)
-        file = root / name
-        if not file.exists():
-            _download(archive.url, file)
-        check(file, archive)
-        unpack(file, root / archive.into)
-        done.touch()
-        file.unlink()
+        download(archive.url, begun)
+        _verify_or_remove(begun, archive)
+        _unpack_whole(begun, archive, folder)
+        begun.unlink()
     except OSError as error:
-        raise DataError(f"fetching {archive.url} to {root} failed: {error}") from error
+        raise DataError(
+            f"fetching {archive.url} to {root} failed: {error}; run the same command again to go on"
+        ) from error
+    return folder
 
 
-def check(file: Path, archive: Archive) -> None:
-    """Compare a file with its published checksums and remove it if it differs.
+def download(url: str, target: Path) -> None:
+    """Fetch `url` to `target`; what is there already is taken as its beginning.
+
+    Raises:
+        DataError: The server refuses, cannot be reached or breaks off; what has come is kept.
+        OSError: The connection or the disk failed.
+    """
+    have = target.stat().st_size if target.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            total = _receive(response, have, target)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise DataError(f"{url} answered {error.code} {error.reason}") from error
+        # Nothing lies after our last byte: all is here, unless another file lies at the address.
+        if _total(error.headers.get("Content-Range")) != have:
+            target.unlink()
+            download(url, target)
+        return
+    except urllib.error.URLError as error:
+        raise DataError(f"cannot reach {url}: {error.reason}") from error
+    except HTTPException as error:
+        raise DataError(f"{url} broke off: run the same command again to go on") from error
+    have = target.stat().st_size
+    if total is not None and have != total:  # http.client ends a broken response without a word
+        raise DataError(
+            f"{url} broke off after {have} of {total} bytes: run the same command again to go on"
+        )
+
+
+def verify(file: Path, archive: Archive) -> None:
+    """Compare a file with its published checksums.
 
     Raises:
         DataError: It differs.
     """
     for algorithm, expected in (("md5", archive.md5), ("sha256", archive.sha256)):
-        if expected:
-            with file.open("rb") as opened:
-                found = hashlib.file_digest(opened, algorithm).hexdigest()
-            if found != expected:
-                file.unlink()
-                raise DataError(
-                    f"{file} has the {algorithm} {found}, published is {expected}: the download "
-                    "was damaged and has been removed; fetch it again"
-                )
+        if not expected:
+            continue
+        with file.open("rb") as opened:
+            digest = partial(hashlib.new, algorithm, usedforsecurity=False)
+            found = hashlib.file_digest(opened, digest).hexdigest()
+        if found != expected:
+            raise DataError(
+                f"{archive.url} came with the {algorithm} {found}, published is {expected}: the "
+                "download was damaged or the file has changed"
+            )
 
 
-def unpack(file: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive, refusing members that would leave `folder`.
+def _receive(response: HTTPResponse, have: int, target: Path) -> int | None:
+    """Write a response to `target` and give the length that the whole file should have."""
+    # A server that ignores the range sends everything again.
+    resumed = response.status == HTTPStatus.PARTIAL_CONTENT
+    length = response.headers.get("Content-Length")
+    start = have if resumed else 0
+    total = start + int(length) if length is not None else None
+    with target.open("ab" if resumed else "wb") as file:
+        label = f"Downloading {target.name.strip('.')} (MiB)"
+        left = -(-int(length) // CHUNK) if length is not None else None
+        for chunk in track(_chunks(response), label=label, total=left):
+            file.write(chunk)
+    return total
 
-    Raises:
-        DataError: The archive is damaged, of another kind, or unsafe.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+
+def _chunks(response: HTTPResponse) -> Iterator[bytes]:
+    while chunk := response.read(CHUNK):
+        yield chunk
+
+
+def _total(content_range: str | None) -> int | None:
+    found = re.fullmatch(r"bytes .*/(\d+)", content_range or "")
+    return int(found[1]) if found else None
+
+
+def _verify_or_remove(begun: Path, archive: Archive) -> None:
     try:
-        if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as opened:
-                for member in track(opened.infolist(), label=f"Unpacking {file.name}"):
-                    _refuse_outside(folder, member.filename, file)
-                    opened.extract(member, folder)
-        elif tarfile.is_tarfile(file):
-            with tarfile.open(file) as tar:
-                tar.extractall(folder, filter="data")
-        else:
-            raise DataError(f"{file} is neither a zip nor a tar archive")
-    except (zipfile.BadZipFile, tarfile.TarError) as error:
-        raise DataError(f"cannot unpack {file}: {error}") from error
+        verify(begun, archive)
+    except DataError as error:
+        begun.unlink()
+        raise DataError(f"{error}; it has been removed, fetch it again") from error
 
 
-def _refuse_outside(folder: Path, member: str, file: Path) -> None:
-    if not (folder / member).resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{file} is unsafe: it would write {member!r} outside its folder")
-
-
-def _download(url: str, target: Path) -> None:
-    """Fetch to `<target>.part`, going on where an earlier try stopped."""
-    partial = target.with_name(f"{target.name}.part")
-    have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        with urllib.request.urlopen(request) as response:
-            # A server that ignores the range sends everything again.
-            resumed = response.status == HTTPStatus.PARTIAL_CONTENT
-            size = int(response.headers.get("Content-Length", 0))
-            with partial.open("ab" if resumed else "wb") as file:
-                chunks = iter(lambda: response.read(CHUNK), b"")
-                for chunk in track(chunks, label=target.name, total=size // CHUNK or None):
-                    file.write(chunk)
-    except urllib.error.HTTPError as error:
-        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise DataError(f"{url} answered {error.code} {error.reason}") from error
-        # Nothing is left to send: the earlier try had it all.
-    except urllib.error.URLError as error:
-        raise DataError(f"cannot reach {url}: {error.reason}") from error
-    except HTTPException as error:
-        raise DataError(f"{url} broke off: run the same command again to go on") from error
-    shutil.move(partial, target)
+def _unpack_whole(begun: Path, archive: Archive, folder: Path) -> None:
+    """Unpack beside `folder`, then rename: a folder that is there is complete."""
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+        staging = Path(name)
+        try:
+            unpack(begun, staging / archive.folder if archive.bare else staging)
+        except DataError as error:
+            begun.unlink()
+            raise DataError(
+                f"{archive.url}: {error}; it has been removed, fetch it again"
+            ) from error
+        if not (staging / archive.folder).is_dir():
+            found = ", ".join(sorted(path.name for path in staging.iterdir())) or "nothing"
+            raise DataError(
+                f"{archive.url} was expected to hold the folder {archive.folder}, it holds {found}"
+            )
+        (staging / archive.folder).rename(folder)

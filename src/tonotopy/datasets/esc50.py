@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from tonotopy._errors import DataError
 from tonotopy.clips import ClipTable, scan_files
+from tonotopy.datasets._layout import read_rows
 from tonotopy.datasets.download import Archive
 from tonotopy.datasets.public import PublicDataset
 
 MAJOR_GROUPS = ("animals", "natural", "human", "interior", "exterior")
 """`target // 10` of the official table."""
 
+TABLE = "meta/esc50.csv"
+
 
 def load_esc50(folder: Path) -> ClipTable:
     """Read `meta/esc50.csv` and `audio/`.
 
     Labels are (major group, category); folds are the official five, which keep the fragments of
-    one recording together; the group is the source recording. Files may be Ogg Vorbis instead of
-    WAV.
+    one recording together; the group is that recording (`src_file`). Files may be Ogg Vorbis
+    instead of WAV.
     """
     rows = []
-    with (folder / "meta" / "esc50.csv").open(encoding="utf-8") as table:
-        for row in csv.DictReader(table):
-            try:
-                label = (MAJOR_GROUPS[int(row["target"]) // 10], row["category"])
-                name, fold, source = row["filename"], row["fold"], row["src_file"]
-            except (KeyError, IndexError, ValueError) as error:
-                raise DataError(f"{table.name} is not the official table: {error}") from error
-            file = Path("audio") / name
-            if not (folder / file).exists() and (folder / file).with_suffix(".ogg").exists():
-                file = file.with_suffix(".ogg")
-            rows.append((file.as_posix(), label, fold, source))
+    for row in read_rows(folder / TABLE, ("filename", "fold", "target", "category", "src_file")):
+        file = Path("audio", row["filename"])
+        if not (folder / file).exists() and (folder / file).with_suffix(".ogg").exists():
+            file = file.with_suffix(".ogg")
+        label = (_major_group(row["target"], folder / TABLE), row["category"])
+        rows.append((file.as_posix(), label, row["fold"], row["src_file"]))
     return scan_files(folder, rows)
+
+
+def _major_group(target: str, table: Path) -> str:
+    if not (target.isdecimal() and int(target) < 10 * len(MAJOR_GROUPS)):
+        raise DataError(f"{table} is not the official table: target {target!r} is not in 0 to 49")
+    return MAJOR_GROUPS[int(target) // 10]
 
 
 ESC50 = PublicDataset(
@@ -46,13 +49,11 @@ ESC50 = PublicDataset(
     licence="CC BY-NC 3.0 (the ESC-10 part CC BY 3.0)",
     citation="K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM MM 2015",
     homepage="https://github.com/karolpiczak/ESC-50",
-    layout=("meta/esc50.csv", "audio/"),
+    size="about 600 MB",
+    layout=(TABLE, "audio/"),
     loader=load_esc50,
     archives=(
-        Archive(
-            "https://github.com/karoldvl/ESC-50/archive/master.zip",
-            folder="ESC-50-master",
-            md5="7771e4b9d86d0945acce719c7a59305a",
-        ),
+        # GitHub makes this archive of a moving branch, so there is no checksum to publish.
+        Archive("https://github.com/karolpiczak/ESC-50/archive/master.zip", "ESC-50-master"),
     ),
 )

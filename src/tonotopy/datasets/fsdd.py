@@ -18,7 +18,8 @@ _NAME = re.compile(r"^(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)\.wav$")
 def load_fsdd(folder: Path) -> ClipTable:
     """Read `recordings/{digit}_{speaker}_{take}.wav`.
 
-    Labels are the digits; folds are the official `train` and `test`; the group is the speaker.
+    Labels are the digits; folds are the official `test` (takes 0 to 4) and `train`; the group is
+    the speaker, and every speaker is in both.
     """
     rows = []
     for file in sorted((folder / "recordings").glob("*.wav")):
@@ -36,12 +37,14 @@ FSDD = PublicDataset(
     licence="CC BY-SA 4.0",
     citation="Z. Jackson et al., Free Spoken Digit Dataset v1.0.10, doi 10.5281/zenodo.1342401",
     homepage="https://github.com/Jakobovski/free-spoken-digit-dataset",
+    size="about 20 MB",
     layout=("recordings/",),
     loader=load_fsdd,
     archives=(
+        # GitHub makes this archive; its owners publish no checksum of it.
         Archive(
             "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
-            folder="free-spoken-digit-dataset-1.0.10",
+            "free-spoken-digit-dataset-1.0.10",
         ),
     ),
 )

@@ -12,21 +12,24 @@ from tonotopy.datasets.public import PublicDataset
 EMOTIONS = {"neu": "neutral", "hap": "happy", "ang": "angry", "sad": "sad"}
 SESSIONS = ("1", "2", "3", "4", "5")
 
-_LINE = re.compile(r"^\[[^\]]*\]\s+(?P<name>\S+)\s+(?P<emotion>[a-z]{3})\s+\[", re.MULTILINE)
+_LINE = re.compile(r"^\[[^\]]*\]\t(?P<name>\w+_[FM]\w+)\t(?P<emotion>[a-z]{3})\t", re.MULTILINE)
+"""`[start - end]`, utterance, agreed emotion (`xxx`: none), tab-separated; its votes follow."""
 
 
 def load_iemocap(folder: Path) -> ClipTable:
     """Read `SessionN/dialog/EmoEvaluation/*.txt` and `SessionN/sentences/wav/`.
 
     Labels are the four classes of common use (neutral, happy, angry, sad; excitement is not
-    merged); folds are the sessions, to leave one out; the group is the speaker.
+    merged), all other utterances are left out; folds are the sessions, to leave one out; the
+    group is the speaker (`1F`: the woman of session 1).
     """
     rows = []
     for session in SESSIONS:
         root = folder / f"Session{session}"
         for name, emotion in _annotations(root):
             if emotion in EMOTIONS:
-                # Ses01F_impro01_M003: dialogue Ses01F_impro01, said by the man of session 1.
+                # Ses01F_impro01_M003: in dialogue Ses01F_impro01, said by the man of session 1;
+                # the first F tells who wore the markers.
                 dialogue, turn = name.rsplit("_", 1)
                 path = f"Session{session}/sentences/wav/{dialogue}/{name}.wav"
                 rows.append((path, (EMOTIONS[emotion],), session, f"{session}{turn[0]}"))
@@ -44,7 +47,8 @@ IEMOCAP = PublicDataset(
     name="iemocap",
     title="IEMOCAP: Interactive Emotional Dyadic Motion Capture Database",
     description=(
-        "Utterances of ten actors in five sessions; four classes (neutral, happy, angry, sad). "
+        "4,490 utterances of ten actors in five sessions; four classes (neutral, happy, angry, "
+        "sad), without excitement. "
         "Leave one session out: both its speakers are then unheard."
     ),
     licence="Restricted: signed agreement with the University of Southern California",
@@ -53,7 +57,15 @@ IEMOCAP = PublicDataset(
         "Language Resources and Evaluation 42, 2008"
     ),
     homepage="https://sail.usc.edu/iemocap/",
-    layout=tuple(f"Session{session}/" for session in SESSIONS),
+    size="about 12 hours of recordings",
+    layout=tuple(
+        f"Session{session}/{part}/"
+        for session in SESSIONS
+        for part in ("dialog/EmoEvaluation", "sentences/wav")
+    ),
     loader=load_iemocap,
-    request="Ask for it with the release form at https://sail.usc.edu/iemocap/, then unpack it.",
+    request=(
+        "Sign the release form at https://sail.usc.edu/iemocap/iemocap_release.htm; its owners "
+        "send a link. Unpack what you get, and load the folder that holds Session1 to Session5."
+    ),
 )

@@ -1,4 +1,4 @@
-"""What is known about a public data set, and the checks that all of them share."""
+"""What is known about a public data set, and what all of them can do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tonotopy._errors import UsageError
 from tonotopy.clips import ClipTable
+from tonotopy.datasets._layout import check_layout
 from tonotopy.datasets.download import Archive, fetch
 
 
@@ -18,13 +19,14 @@ class PublicDataset:
     Args:
         name: Short name, as on the command line.
         title: Full name.
-        description: Size, labels and split, in a sentence or two.
+        description: Clips, labels and split, in a sentence or two.
         licence: Of the recordings.
         citation: What to cite.
         homepage: Where it is described.
+        size: Of the download, in words.
         layout: Files and folders (with a slash at the end) that the official folder holds.
         loader: Folder to clips.
-        archives: What `get` fetches; empty where it may not be fetched by a program.
+        archives: What `get` fetches; empty where a program may not fetch it.
         request: How to get it instead, in words.
     """
 
@@ -34,6 +36,7 @@ class PublicDataset:
     licence: str
     citation: str
     homepage: str
+    size: str
     layout: tuple[str, ...]
     loader: Callable[[Path], ClipTable]
     archives: tuple[Archive, ...] = ()
@@ -42,32 +45,33 @@ class PublicDataset:
     def load(self, folder: Path | str) -> ClipTable:
         """Read the data set from its official layout.
 
+        Files that a table names and that are missing or damaged are in the table's quarantine.
+
+        Args:
+            folder: The folder that holds what `layout` lists.
+
         Raises:
-            UsageError: The folder has another layout; the message says what is missing.
-            DataError: A table is damaged, or no clip can be used.
+            UsageError: The folder has another layout; the message says what was expected where.
+            DataError: An official table is damaged, or no clip can be used.
         """
         folder = Path(folder)
-        missing = [name for name in self.layout if not (folder / name).exists()]
-        if missing:
-            raise UsageError(
-                f"{folder} does not look like {self.name}: it lacks {', '.join(missing)}; "
-                f"expected {', '.join(self.layout)} in it"
-            )
+        check_layout(folder, self.layout, self.name)
         return self.loader(folder)
 
     def get(self, folder: Path | str) -> Path:
         """Fetch and unpack the data set; an interrupted download goes on.
 
+        Args:
+            folder: Where; the data set gets a folder of its own in it.
+
         Returns:
-            The folder in official layout, to be given to `load`.
+            The data set's own folder, to be given to `load`.
 
         Raises:
             UsageError: The data set must be requested from its owners; the message says how.
             DataError: The network or the disk failed, or a checksum differs.
         """
         if not self.archives:
-            raise UsageError(f"{self.name} cannot be fetched by a program. {self.request}")
-        root = Path(folder)
-        for archive in self.archives:
-            fetch(archive, root)
-        return root / self.archives[0].folder
+            raise UsageError(f"{self.name} may not be fetched by a program. {self.request}")
+        folders = [fetch(archive, Path(folder)) for archive in self.archives]
+        return folders[0]

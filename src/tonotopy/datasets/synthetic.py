@@ -3,167 +3,132 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tonotopy._errors import UsageError
 from tonotopy._files import atomic_path, write_text
 from tonotopy._progress import track
-from tonotopy.datasets.physical.machines import Machine, Operation, rotate
-from tonotopy.datasets.physical.percussion import (
-    FREE_BAR,
-    KETTLE,
-    LOADED_MEMBRANE,
-    MARIMBA_BAR,
-    MEMBRANE,
-    Stroke,
-    Struck,
-    strike,
+from tonotopy.datasets._instruments import Leaf, corpus_leaves
+from tonotopy.datasets._physical.resonance import (
+    SAMPLE_RATE,
+    SAMPLES,
+    Wave,
+    convolve,
+    low_pass,
+    peak,
+    time_axis,
 )
-from tonotopy.datasets.physical.pipes import Breath, Pipe, blow
-from tonotopy.datasets.physical.resonance import SAMPLE_RATE, SAMPLES, Wave
-from tonotopy.datasets.physical.strings import Pluck, String, pluck
-
-Player = Callable[[float, np.random.Generator], Wave]
-
-PLUCKS = {
-    "bridge": Pluck(0.06, 12.0, 1.0),
-    "soft": Pluck(0.4, 3.0, 1.0),
-    "muted": Pluck(0.2, 5.0, 0.12),
-}
-STRINGS = {
-    "guitar": String(82.0, 330.0, 3.0, (100.0, 205.0, 400.0), 0.15),
-    "harp": String(130.0, 700.0, 6.0, (160.0, 320.0), 0.3),
-    "banjo": String(150.0, 600.0, 0.7, (500.0, 900.0, 1400.0), 0.05),
-}
-BREATHS = {
-    "steady": Breath(0.08, 0.9, 0.0),
-    "staccato": Breath(0.02, 0.18, 0.0),
-    "fluttered": Breath(0.08, 0.9, 22.0),
-}
-PIPES = {
-    "flute": Pipe(262.0, 1000.0, stopped=False, breath=0.6, pulse=0.7, vibrato=0.01),
-    "clarinet": Pipe(147.0, 600.0, stopped=True, breath=0.08, pulse=4.0, vibrato=0.0),
-    "organ pipe": Pipe(98.0, 500.0, stopped=False, breath=0.15, pulse=2.5, vibrato=0.0),
-}
-MALLETS = {
-    "hard": Stroke(12.0, 0.2, 1.0),
-    "soft": Stroke(1.5, 0.2, 1.0),
-    "damped": Stroke(6.0, 0.2, 0.1),
-}
-BARS = {
-    "marimba": Struck(130.0, 700.0, MARIMBA_BAR, 0.9, 1.2),
-    "glockenspiel": Struck(800.0, 2100.0, FREE_BAR, 3.0, 0.8),
-    "steel bar": Struck(220.0, 800.0, FREE_BAR, 4.0, 0.5),
-}
-HANDS = {
-    "centre": Stroke(5.0, 0.05, 1.0),
-    "edge": Stroke(9.0, 0.9, 0.7),
-    "choked": Stroke(5.0, 0.4, 0.15),
-}
-MEMBRANES = {
-    "timpani": Struck(80.0, 180.0, KETTLE, 1.8, 0.6),
-    "snare drum": Struck(170.0, 260.0, MEMBRANE, 0.35, 0.7, rattle=0.8),
-    "tabla": Struck(220.0, 420.0, LOADED_MEMBRANE, 0.8, 0.7),
-}
-OPERATIONS = {
-    "steady": Operation(1.0, 1.0),
-    "run-up": Operation(1.9, 1.0),
-    "under load": Operation(1.0, 2.2),
-}
-MACHINES = {
-    "fan": Machine(18.0, 30.0, 5, 4, 1.2, 0.05, 0.8, 900.0),
-    "pump": Machine(20.0, 28.0, 7, 10, 0.8, 0.25, 0.35, 2500.0),
-    "gearbox": Machine(14.0, 24.0, 31, 6, 0.5, 0.5, 0.12, 4000.0),
-}
 
 README = """\
 These sounds are synthetic. They are no recordings of anything; they were computed from simple
-physical models, to show what tonotopy does where no data is at hand.
+physical models, to show what tonotopy does where no data is at hand. Results on them say nothing
+about real sounds.
 
-plucked strings    a delay line with a lossy end (Karplus and Strong, 1983) and a resonant body
-blown pipes        an open or stopped bore as a delay line, driven by a jet and by turbulence
-struck bars        modes of bars with free ends, plain or undercut (Fletcher and Rossing, 1998)
-struck membranes   modes of an ideal, an air-loaded and a weighted membrane
-rotating machines  orders of the speed of rotation with sidebands, and flow noise (Randall, 2021)
+plucked strings    a delay line with a lossy end, stiff or not, and a body that rings along
+                   (Karplus and Strong 1983; Jaffe and Smith 1983)
+blown pipes        an open or stopped bore as a delay line, driven by pulses at its pitch and by
+                   turbulence (Smith 1992; Fletcher and Rossing 1998, chapters 8, 15, 16)
+struck bars        modes of bars with free ends, uniform or undercut, as a mallet excites them
+                   (Fletcher and Rossing 1998, chapters 2 and 19)
+struck membranes   Bessel modes of an ideal, an air-loaded and a weighted membrane
+                   (Fletcher and Rossing 1998, chapters 3 and 18; Raman 1934)
+rotating machines  orders of the speed of rotation, impulses of a bearing, noise of flow
+                   (Randall 2021, chapters 2 and 5)
 
-Folders are family/instrument/way of playing. Pitch or speed, level, onset and background noise
-vary from clip to clip. 16 kHz, mono, 16 bit, one second each.
+Folders are family/instrument/way of playing. Pitch or speed, force, place, onset, room, background
+noise and level vary from clip to clip. 16 kHz, mono, 16 bit, one second each.
+
+D. Jaffe, J. Smith, Extensions of the Karplus-Strong Plucked-String Algorithm, Computer Music
+  Journal 7(2), 1983
+K. Karplus, A. Strong, Digital Synthesis of Plucked-String and Drum Timbres, same issue
+N. Fletcher, T. Rossing, The Physics of Musical Instruments, 2nd ed., Springer 1998
+C. V. Raman, The Indian musical drums, Proc. Indian Academy of Sciences A1, 1934
+R. B. Randall, Vibration-based Condition Monitoring, 2nd ed., Wiley 2021
+J. O. Smith, Physical Modeling using Digital Waveguides, Computer Music Journal 16(4), 1992
+
+{clips_per_leaf} clips of each way of playing, seed {seed}.
 """
 
 
 def make_corpus(folder: Path | str, *, clips_per_leaf: int = 12, seed: int = 0) -> Path:
-    """Write the corpus as nested folders of WAV files; those that exist are kept.
+    """Write the corpus as nested folders of WAV files, with a README.txt that says what it is.
+
+    An interrupted call is taken up where it stopped.
 
     Args:
-        folder: Where; made when needed.
-        clips_per_leaf: Clips of each of the 45 ways of playing.
-        seed: Start of all random numbers; the same seed gives the same files, bit for bit.
+        folder: A new or empty folder, or one that an equal call has begun.
+        clips_per_leaf: Clips of each of the 44 ways of playing.
+        seed: Start of all random numbers; the same seed gives the same files, bit for bit, on the
+            same machine with the same versions of NumPy and SciPy.
 
     Returns:
-        `folder`.
+        `folder`, to be given to `tonotopy.clips.scan`.
 
     Raises:
+        UsageError: The folder holds something else.
         DataError: The disk refuses.
     """
     folder = Path(folder)
-    write_text(folder / "README.txt", README)
+    if clips_per_leaf < 1:
+        raise UsageError(f"clips_per_leaf must be at least 1, got {clips_per_leaf}")
+    _claim(folder, README.format(clips_per_leaf=clips_per_leaf, seed=seed))
     planned = [
-        (label, player, span, number)
-        for label, (player, span) in corpus_leaves().items()
+        (label, leaf, number)
+        for label, leaf in corpus_leaves().items()
         for number in range(clips_per_leaf)
     ]
-    for label, player, span, number in track(planned, label="Synthesising", total=len(planned)):
+    for label, leaf, number in track(planned, label="Synthesising", total=len(planned)):
         target = folder.joinpath(*label) / f"{number:03d}.wav"
         if not target.exists():
             random = np.random.default_rng([seed, zlib.crc32("/".join(label).encode()), number])
-            _write(target, perform(player, span, random))
+            _write(target, perform(leaf, random))
     return folder
 
 
-def corpus_leaves() -> dict[tuple[str, str, str], tuple[Player, tuple[float, float]]]:
-    """Give each label (family, instrument, way) its player and its range of pitch or speed."""
-    leaves: dict[tuple[str, str, str], tuple[Player, tuple[float, float]]] = {}
-    for name, string in STRINGS.items():
-        for way, plucking in PLUCKS.items():
-            player: Player = partial(pluck, string, plucking)
-            leaves["plucked strings", name, way] = player, (string.lowest, string.highest)
-    for name, pipe in PIPES.items():
-        for way, breath in BREATHS.items():
-            leaves["blown pipes", name, way] = (
-                partial(blow, pipe, breath),
-                (pipe.lowest, pipe.highest),
-            )
-    struck = (("struck bars", BARS, MALLETS), ("struck membranes", MEMBRANES, HANDS))
-    for family, things, strokes in struck:
-        for name, thing in things.items():
-            for way, stroke in strokes.items():
-                player = partial(strike, thing, stroke)
-                leaves[family, name, way] = player, (thing.lowest, thing.highest)
-    for name, machine in MACHINES.items():
-        for way, operation in OPERATIONS.items():
-            player = partial(rotate, machine, operation)
-            leaves["rotating machines", name, way] = player, (machine.slowest, machine.fastest)
-    return leaves
+def perform(leaf: Leaf, random: np.random.Generator) -> NDArray[np.int16]:
+    """Play once in a room: pitch, onset, room, background noise and level are drawn at random.
+
+    Returns:
+        (16000,) 16-bit samples; the peak is 1 to 18 dB below full scale.
+    """
+    pitch = np.exp(random.uniform(np.log(leaf.lowest), np.log(leaf.highest)))
+    wave = leaf.play(pitch, random)
+    wave = wave / peak(wave)
+    wave = np.concatenate([np.zeros(int(random.uniform(0.0, leaf.delay) * SAMPLE_RATE)), wave])
+    wave = _in_a_room(wave[:SAMPLES], random)
+    noise = low_pass(random.standard_normal(SAMPLES), np.exp(random.uniform(*np.log([300, 6000]))))
+    noise *= wave.std() / noise.std() * 10.0 ** (-random.uniform(25.0, 50.0) / 20.0)
+    wave = wave + noise
+    level = 10.0 ** (-random.uniform(1.0, 18.0) / 20.0)
+    samples: NDArray[np.int16] = np.round(32767 * level * wave / peak(wave)).astype(np.int16)
+    return samples
 
 
-def perform(player: Player, span: tuple[float, float], random: np.random.Generator) -> Wave:
-    """Play once, at a random pitch, level, onset and signal-to-noise ratio; peak below 1."""
-    pitch = float(np.exp(random.uniform(*np.log(span))))
-    wave = player(pitch, random)
-    wave = wave / np.abs(wave).max()
-    onset = int(random.uniform(0.0, 0.08) * SAMPLES)
-    wave = np.concatenate([np.zeros(onset), wave])[:SAMPLES]
-    wave = wave * 10.0 ** (random.uniform(-18.0, -1.0) / 20.0)
-    noise = random.standard_normal(SAMPLES) * wave.std() * 10.0 ** (-random.uniform(25, 45) / 20.0)
-    noisy: Wave = np.clip(wave + noise, -1.0, 1.0)
-    return noisy
+def _in_a_room(wave: Wave, random: np.random.Generator) -> Wave:
+    """Add the reverberation of a room: noise that dies away in 0.1 to 0.5 s."""
+    decay = 10.0 ** (-3.0 * time_axis() / random.uniform(0.1, 0.5))
+    tail = convolve(wave, random.standard_normal(SAMPLES) * decay)
+    return wave + tail / peak(tail) * 10.0 ** (-random.uniform(15.0, 35.0) / 20.0)
 
 
-def _write(target: Path, wave: Wave) -> None:
+def _claim(folder: Path, about: str) -> None:
+    """Write the README, or see that it is the same: clips of two corpora must not be mixed."""
+    readme = folder / "README.txt"
+    if readme.is_file() and readme.read_text(encoding="utf-8", errors="replace") == about:
+        return
+    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise UsageError(
+            f"{folder} holds something else than this corpus (another seed, number of clips or "
+            "version counts too): choose a new folder or remove it"
+        )
+    write_text(readme, about)
+
+
+def _write(target: Path, samples: NDArray[np.int16]) -> None:
     import soundfile
 
     with atomic_path(target) as temporary:
-        soundfile.write(temporary, wave, SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(temporary, samples, SAMPLE_RATE, subtype="PCM_16")

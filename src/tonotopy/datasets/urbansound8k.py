@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-from tonotopy._errors import DataError
 from tonotopy.clips import ClipTable, scan_files
+from tonotopy.datasets._layout import read_rows
 from tonotopy.datasets.download import Archive
 from tonotopy.datasets.public import PublicDataset
+
+TABLE = "metadata/UrbanSound8K.csv"
 
 
 def load_urbansound8k(folder: Path) -> ClipTable:
     """Read `metadata/UrbanSound8K.csv` and `audio/fold1` to `audio/fold10`.
 
     Labels are the ten classes; folds are the official ten; the group is the Freesound recording
-    that a clip was cut from.
+    that a clip was cut from (`fsID`).
     """
-    rows = []
-    with (folder / "metadata" / "UrbanSound8K.csv").open(encoding="utf-8") as table:
-        for row in csv.DictReader(table):
-            try:
-                path = f"audio/fold{row['fold']}/{row['slice_file_name']}"
-                rows.append((path, (row["class"],), row["fold"], row["fsID"]))
-            except KeyError as error:
-                raise DataError(f"{table.name} is not the official table: no {error}") from error
+    rows = [
+        (
+            f"audio/fold{row['fold']}/{row['slice_file_name']}",
+            (row["class"],),
+            row["fold"],
+            row["fsID"],
+        )
+        for row in read_rows(folder / TABLE, ("slice_file_name", "fsID", "fold", "class"))
+    ]
     return scan_files(folder, rows)
 
 
@@ -35,18 +37,20 @@ URBANSOUND8K = PublicDataset(
         "8,732 clips of 4 s or less, 10 classes of city sounds, in 10 folds. Use the folds as they "
         "are: clips of one recording lie in one fold."
     ),
-    licence="CC BY-NC 4.0",
+    licence="CC BY-NC (3.0 by its authors' page, 4.0 on Zenodo)",
     citation=(
         "J. Salamon, C. Jacoby, J. P. Bello, A Dataset and Taxonomy for Urban Sound Research, "
         "ACM MM 2014"
     ),
     homepage="https://urbansounddataset.weebly.com/urbansound8k.html",
-    layout=("metadata/UrbanSound8K.csv", "audio/"),
+    size="about 6 GB",
+    layout=(TABLE, "audio/"),
     loader=load_urbansound8k,
     archives=(
+        # MD5 as Zenodo states it for record 1203745.
         Archive(
-            "https://zenodo.org/record/1203745/files/UrbanSound8K.tar.gz",
-            folder="UrbanSound8K",
+            "https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz",
+            "UrbanSound8K",
             md5="9aa69802bbf37fb986f71ec1483a196e",
         ),
     ),

@@ -15,7 +15,7 @@ from tonotopy.protocols.completion import complete_run
 from tonotopy.retrieval import open_index
 from tonotopy.training import FitConfig, OptimiserOptions, fit, resume
 
-EPOCHS = 20
+EPOCHS = 60
 
 
 def run_demo(folder: Path, data: Path | None = None) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def run_demo(folder: Path, data: Path | None = None) -> dict[str, Any]:
     query = _a_test_clip(run)
     _say(f"5/5  searching for what sounds like {query}")
     hits = open_index(run).search(AudioEmbedder.from_pretrained(run).embed([query])[0], 6)
-    for hit in hits:
+    for hit in [hit for hit in hits if hit.path != str(query)][:5]:
         _say(f"       {hit.score:.3f}  {'/'.join(hit.label)}  {hit.path}")
     return {**metrics, "hits": [hit.path for hit in hits]}
 

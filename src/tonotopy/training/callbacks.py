@@ -89,7 +89,7 @@ class EpochLog(Callback):
         shown = {
             name: value
             for name, value in row.items()
-            if name.startswith(("train/", "val/")) and math.isfinite(value)
+            if name.startswith(("train/", "val/")) and name.count("/") == 1 and math.isfinite(value)
         }
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
         return f"epoch {int(row['epoch']) + 1}/{self._epochs}  {numbers}  {row['seconds']:.1f} s"

@@ -109,7 +109,7 @@ class EmbeddingTask(lightning.LightningModule):
         self._seen.clear()
         values = {
             "val/loss": self._validation_loss(embeddings, labels),
-            "val/knn_accuracy": knn_accuracy(embeddings, labels),
+            "val/knn_accuracy": knn_accuracy(embeddings, labels, k=1),
             "monitor/effective_rank": effective_rank(embeddings[:COLLAPSE_SAMPLE]),
             "monitor/mean_cosine": mean_pairwise_cosine(embeddings[:COLLAPSE_SAMPLE]),
         }

@@ -1,7 +1,8 @@
-"""Blown pipes: a bore as a delay line, driven by a jet or a reed, with turbulence.
+"""Blown pipes: a bore as a delay line, open or stopped, with a pulsing drive and turbulence.
 
 J. O. Smith, "Physical Modeling using Digital Waveguides", Computer Music Journal 16(4), 1992;
 N. Fletcher and T. Rossing, "The Physics of Musical Instruments", 2nd ed., chapters 8, 15 and 16.
+The drive (jet or reed) is given its pitch; it does not find it by feedback from the bore.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tonotopy.datasets.physical.resonance import (
+from tonotopy.datasets._physical.resonance import (
     SAMPLE_RATE,
     SAMPLES,
     Wave,
@@ -19,6 +20,15 @@ from tonotopy.datasets.physical.resonance import (
     low_pass,
     time_axis,
 )
+
+REFLECTION = 0.95
+"""Share of the pressure that the ends of the bore send back."""
+
+OFFSET = 0.4
+"""How far a jet is off the edge at rest: its pulses then have even partials too."""
+
+RELEASE = 0.06
+"""Seconds in which a tone dies away."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +70,14 @@ class Breath:
 def blow(pipe: Pipe, way: Breath, frequency: float, random: np.random.Generator) -> Wave:
     """Blow a pipe: pulses at its pitch and turbulent noise excite the bore."""
     time = time_axis()
-    wobble = pipe.vibrato * np.sin(2 * np.pi * random.uniform(4.5, 6.0) * time) / 6.0
-    phase = 2 * np.pi * frequency * (time + wobble / (2 * np.pi))
-    jet = np.tanh(pipe.pulse * np.sin(phase))
-    noise = low_pass(random.standard_normal(SAMPLES), 4.0 * frequency)
-    envelope = attack_release(way.attack, way.length, 0.06)
+    effort = random.uniform(0.7, 1.4)
+    pitch = 1.0 + pipe.vibrato * np.sin(2 * np.pi * random.uniform(4.5, 6.0) * time)
+    phase = 2 * np.pi * np.cumsum(frequency * pitch) / SAMPLE_RATE
+    pulses = np.tanh(pipe.pulse * effort * (np.sin(phase) + OFFSET))
+    turbulence = low_pass(random.standard_normal(SAMPLES), 4.0 * frequency)
+    envelope = attack_release(way.attack, way.length * random.uniform(0.85, 1.0), RELEASE)
     if way.flutter:
-        envelope = envelope * (0.6 + 0.4 * np.sin(2 * np.pi * way.flutter * time))
-    drive = envelope * (jet + pipe.breath * noise)
-    # A stopped pipe is a quarter wavelength long: half the delay, and the wave returns inverted.
-    period = SAMPLE_RATE / frequency
-    delay, feedback = (period / 2, -0.95) if pipe.stopped else (period, 0.95)
-    return delay_loop(drive, delay, feedback, blend=0.5)
+        rate = way.flutter * random.uniform(0.8, 1.2)
+        envelope = envelope * (0.6 + 0.4 * np.sin(2 * np.pi * rate * time))
+    drive = envelope * (pulses - pulses.mean() + pipe.breath * turbulence)
+    return delay_loop(drive, frequency, REFLECTION, inverting=pipe.stopped)

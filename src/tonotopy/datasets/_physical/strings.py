@@ -1,4 +1,4 @@
-"""Plucked strings: a delay line with a lossy end.
+"""Plucked strings: a delay line with a lossy end, and a body that rings along.
 
 K. Karplus and A. Strong, "Digital Synthesis of Plucked-String and Drum Timbres", Computer Music
 Journal 7(2), 1983; D. Jaffe and J. Smith, "Extensions of the Karplus-Strong Plucked-String
@@ -11,14 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tonotopy.datasets.physical.resonance import (
+from tonotopy.datasets._physical.resonance import (
     SAMPLE_RATE,
     SAMPLES,
     Wave,
+    convolve,
     delay_loop,
     low_pass,
     modes,
+    peak,
 )
+
+BODY_SHARE = 0.3
+"""Peak of what the body radiates over that of the string."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,9 @@ class String:
     Args:
         lowest: Lowest pitch in hertz.
         highest: Highest pitch in hertz.
-        sustain: Seconds in which a tone falls by 60 dB.
+        sustain: Seconds in which a tone would fall by 60 dB without the loss of upper partials.
+        averaging: That loss: 0 none, 0.5 most.
+        stiffness: 0 for harmonic partials, larger for sharp ones; up to 0.5.
         body: Frequencies of the body's resonances in hertz.
         body_decay: Seconds in which they fall by 60 dB.
     """
@@ -36,6 +43,8 @@ class String:
     lowest: float
     highest: float
     sustain: float
+    averaging: float
+    stiffness: float
     body: tuple[float, ...]
     body_decay: float
 
@@ -60,21 +69,15 @@ def pluck(string: String, way: Pluck, frequency: float, random: np.random.Genera
     period = SAMPLE_RATE / frequency
     burst = np.zeros(SAMPLES)
     burst[: int(period)] = random.uniform(-1.0, 1.0, int(period))
-    burst = low_pass(burst, way.brightness * frequency)
-    # The wave from the pluck to the bridge returns upside down: every 1/position-th partial is
-    # missing.
-    shift = max(1, round(way.position * period))
+    burst = low_pass(burst, way.brightness * random.uniform(0.7, 1.4) * frequency)
+    # The wave that runs from the pluck to the bridge comes back upside down: every 1/position-th
+    # partial is missing.
+    shift = max(1, round(way.position * random.uniform(0.85, 1.15) * period))
     burst[shift:] -= burst[:-shift].copy()
-    sustain = string.sustain * way.damping
-    feedback = 10.0 ** (-3.0 * period / (SAMPLE_RATE * sustain))
-    tone = delay_loop(burst, period, feedback, blend=0.5)
-    return tone + 0.3 * _body(string, tone, random)
-
-
-def _body(string: String, tone: Wave, random: np.random.Generator) -> Wave:
-    resonances = np.array(string.body) * random.uniform(0.98, 1.02)
-    ring = modes(resonances, np.ones(len(resonances)), np.full(len(resonances), string.body_decay))
-    spectrum = np.fft.rfft(tone, 2 * SAMPLES) * np.fft.rfft(ring, 2 * SAMPLES)
-    body: Wave = np.fft.irfft(spectrum)[:SAMPLES]
-    loudness: float = np.abs(tone).max() / (np.abs(body).max() + 1e-12)
-    return loudness * body
+    feedback = 10.0 ** (-3.0 / (frequency * string.sustain * way.damping))
+    tone = delay_loop(
+        burst, frequency, feedback, averaging=string.averaging, stiffness=string.stiffness
+    )
+    resonances = np.array(string.body) * random.uniform(0.97, 1.03)
+    body = convolve(tone, modes(resonances, 1.0, string.body_decay))
+    return tone + BODY_SHARE * peak(tone) / peak(body) * body

@@ -1,0 +1,50 @@
+"""Unpacking archives that are not trusted."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+from tonotopy._errors import DataError
+from tonotopy._progress import track
+
+
+def unpack(file: Path, folder: Path) -> None:
+    """Unpack a zip or tar archive (plain, gzip, bzip2 or xz); nothing is written outside `folder`.
+
+    Raises:
+        DataError: The archive is of another kind, damaged, or names a path outside `folder`.
+        OSError: The disk refuses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if zipfile.is_zipfile(file):
+            _unpack_zip(file, folder)
+        elif tarfile.is_tarfile(file):
+            _unpack_tar(file, folder)
+        else:
+            raise DataError("this is neither a zip nor a tar archive")
+    except tarfile.FilterError as error:
+        raise DataError(f"the archive is unsafe: {error}") from error
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"the archive is damaged: {error}") from error
+
+
+def _unpack_zip(file: Path, folder: Path) -> None:
+    root = folder.resolve()
+    with zipfile.ZipFile(file) as archive:
+        for member in track(archive.infolist(), label="Unpacking"):
+            # `extract` would write such a member under another name; no honest archive has one.
+            if not (root / member.filename).resolve().is_relative_to(root):
+                raise DataError(f"the archive is unsafe: {member.filename!r} lies outside of it")
+            archive.extract(member, folder)
+
+
+def _unpack_tar(file: Path, folder: Path) -> None:
+    with tarfile.open(file) as archive:
+        # Member by member in the order of the file: a gzip stream cannot be read backwards.
+        for member in track(archive, label="Unpacking"):
+            archive.extract(member, folder, filter="data")
