@@ -66,8 +66,10 @@ def resume(run_folder: Path) -> Output:
     from tonotopy.protocols import complete_run
     from tonotopy.training import resume as train
 
-    command = shlex.join(["tonotopy", "fit", "--resume", str(run_folder)])
-    return _output(complete_run(train(run_folder), command=command))
+    trained = train(run_folder)
+    # What made the run is its configuration; `--resume` alone would make nothing.
+    command = shlex.join(["tonotopy", "fit", "--config", str(run_folder / "config.yaml")])
+    return _output(complete_run(trained, command=command))
 
 
 def presets() -> dict[str, Path]:

@@ -11,6 +11,9 @@ from pathlib import Path
 from tonotopy._errors import DataError
 from tonotopy._progress import track
 
+CHUNK = 1 << 20
+"""Bytes read at once."""
+
 
 def unpack(file: Path, folder: Path) -> None:
     """Unpack a zip or tar archive (plain, gzip, bzip2 or xz); nothing is written outside `folder`.
@@ -48,3 +51,6 @@ def _unpack_tar(file: Path, folder: Path) -> None:
         # Member by member in the order of the file: a gzip stream cannot be read backwards.
         for member in track(archive, label="Unpacking"):
             archive.extract(member, folder, filter="data")
+        # A gzip stream is compared with its checksum only when it has been read to its end.
+        while archive.fileobj is not None and archive.fileobj.read(CHUNK):
+            pass

@@ -20,8 +20,8 @@ def load_esc50(folder: Path) -> ClipTable:
     """Read `meta/esc50.csv` and `audio/`.
 
     Labels are (major group, category); folds are the official five, which keep the fragments of
-    one recording together; the group is that recording (`src_file`). Files may be Ogg Vorbis
-    instead of WAV.
+    one recording together (but for 131943 and 134049: clips of two classes each, in folds 2 and
+    3); the group is that recording (`src_file`). Files may be Ogg Vorbis instead of WAV.
     """
     rows = []
     for row in read_rows(folder / TABLE, ("filename", "fold", "target", "category", "src_file")):

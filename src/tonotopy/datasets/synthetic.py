@@ -111,7 +111,8 @@ def _in_a_room(wave: Wave, random: np.random.Generator) -> Wave:
     """Add the reverberation of a room: noise that dies away in 0.1 to 0.5 s."""
     decay = 10.0 ** (-3.0 * time_axis() / random.uniform(0.1, 0.5))
     tail = convolve(wave, random.standard_normal(SAMPLES) * decay)
-    return wave + tail / peak(tail) * 10.0 ** (-random.uniform(15.0, 35.0) / 20.0)
+    level: float = 10.0 ** (-random.uniform(15.0, 35.0) / 20.0)
+    return wave + level / peak(tail) * tail
 
 
 def _claim(folder: Path, about: str) -> None:

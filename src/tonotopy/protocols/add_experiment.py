@@ -6,13 +6,15 @@ Almudévar, Serizel and Ortega, "Angular Distance Distribution Loss for Audio Cl
 from __future__ import annotations
 
 import json
+import math
 import shlex
-import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tonotopy._components import Component
 from tonotopy._errors import UsageError
@@ -156,12 +158,13 @@ def _look_up(metrics: dict[str, Any], keys: tuple[str, ...]) -> float:
     value: Any = metrics
     for key in keys:
         value = value[key]
-    return float(value)
+    return math.nan if value is None else float(value)
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return {"mean": statistics.mean(values), "sd": deviation, "n": len(values)}
+    # NumPy, not `statistics`: a measure that is undefined in one trial is NaN, which must pass.
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    return {"mean": float(np.mean(values)), "sd": deviation, "n": len(values)}
 
 
 def _markdown(table: dict[str, dict[str, dict[str, float]]]) -> str:

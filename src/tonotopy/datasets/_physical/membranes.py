@@ -148,9 +148,6 @@ def mode_shape(membrane: tuple[Mode, ...], radius: float) -> Wave:
     """
     from scipy.special import jn_zeros, jv
 
-    return np.array(
-        [
-            jv(mode.diameters, jn_zeros(mode.diameters, mode.circles)[-1] * radius)
-            for mode in membrane
-        ]
-    )
+    zeros = [jn_zeros(mode.diameters, mode.circles)[-1] for mode in membrane]
+    shape: Wave = jv([mode.diameters for mode in membrane], np.array(zeros) * radius)
+    return shape
