@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -168,26 +167,27 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, tone: Path)
     assert entries(folder) == []
 
 
-def _load_all(folder: Path, paths: list[Path], sums: multiprocessing.Queue[float]) -> None:
-    audio = AudioCache(folder)
-    sums.put(sum(float(np.abs(audio.load(path)).sum()) for path in paths))
-
-
 def test_processes_share_a_folder(tmp_path: Path, write_tone: Callable[..., Path]) -> None:
     paths = [write_tone(tmp_path / f"{i}.wav", 0.1, frequency=100.0 + i) for i in range(20)]
-    context = multiprocessing.get_context("spawn")
-    sums = context.Queue()
+    code = (
+        "import sys\n"
+        "from tonotopy.audio import AudioCache\n"
+        "cache = AudioCache(sys.argv[1])\n"
+        "input()\n"  # all start at once
+        "print(repr([float(abs(cache.load(path)).sum()) for path in sys.argv[2:]]))\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "cache"), *map(str, paths)]
     workers = [
-        context.Process(target=_load_all, args=(tmp_path / "cache", paths, sums)) for _ in range(3)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
     ]
     for worker in workers:
-        worker.start()
-    found = [sums.get(timeout=120) for _ in workers]
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert found == [pytest.approx(found[0])] * 3
-    assert found[0] == pytest.approx(sum(float(np.abs(decode(p)).sum()) for p in paths))
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    found = {worker.communicate(timeout=120)[0].strip() for worker in workers}
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    assert found == {repr([float(abs(decode(path)).sum()) for path in paths])}
     assert len(entries(tmp_path / "cache")) == len(paths)
 
 

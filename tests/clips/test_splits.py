@@ -31,7 +31,7 @@ def test_shares_are_those_asked_for_in_every_class() -> None:
     counts = (
         frame.with_columns(split, pl.col("label").list.first()).group_by("label", "split").len()
     )
-    assert dict(((label, name), n) for label, name, n in counts.iter_rows()) == {
+    assert {(label, name): n for label, name, n in counts.iter_rows()} == {
         ("a", "train"): 30, ("a", "val"): 10, ("a", "test"): 10,
         ("b", "train"): 60, ("b", "val"): 20, ("b", "test"): 20,
         ("c", "train"): 6, ("c", "val"): 2, ("c", "test"): 2,

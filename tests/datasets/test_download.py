@@ -166,8 +166,9 @@ def test_a_data_set_is_fetched_once(kind: str, server: Server, tmp_path: Path) -
     if kind == "zip":
         body = zip_of(files)
     else:
-        compress = {"tar": bytes, "tar.xz": lzma.compress}.get(kind, gzip.compress)
-        body = compress(tar_of(files))
+        body = tar_of(files)
+        body = lzma.compress(body) if kind == "tar.xz" else body
+        body = gzip.compress(body) if kind.endswith("tar.gz") else body
     server.files["data"] = body
     archive = Archive(
         server.url("data"),

@@ -36,10 +36,13 @@ C-E2:\tExcited;\t()
 """
 
 
-def rows(table: ClipTable) -> dict[str, tuple[tuple[str, ...], str | None, str | None]]:
+Row = tuple[tuple[str, ...], str | None, str | None]
+
+
+def rows(table: ClipTable) -> dict[str, Row]:
     """Path to (label, fold, group)."""
     columns = (table.frame["path"], table.labels, table.frame["fold"], table.frame["group"])
-    return {path: tuple(rest) for path, *rest in zip(*columns, strict=True)}
+    return {path: (label, fold, group) for path, label, fold, group in zip(*columns, strict=True)}
 
 
 def make_esc50(root: Path, write_tone: WriteTone) -> None:
@@ -120,7 +123,7 @@ MAKERS = {
     "fsdd": make_fsdd,
 }
 
-EXPECTED = {
+EXPECTED: dict[str, dict[str, Row]] = {
     "esc-50": {
         "audio/1-100032-A-0.wav": (("animals", "dog"), "1", "100032"),
         "audio/1-17367-A-10.ogg": (("natural", "rain"), "1", "17367"),

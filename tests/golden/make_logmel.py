@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from typing import Any
+from typing import Any, Literal
 
 import librosa
 import numpy as np
@@ -16,6 +18,8 @@ SAMPLE_RATE = 16000
 N_FFT = 512
 HOP = 160
 N_MELS = 20
+SCALES = ("slaney", "htk")
+NORMS: tuple[Literal["slaney"] | None, ...] = ("slaney", None)
 
 
 def main() -> None:
@@ -25,27 +29,33 @@ def main() -> None:
     chirp = 0.4 * np.sin(2 * np.pi * (200 * time + 20000 * time**2))
     wave = (chirp + 0.02 * rng.standard_normal(2400)).astype(np.float32)
     wave[1500:] *= np.float32(1e-4)  # near the floors of both logarithms
-    arrays = {"wave": wave}
-    for scale, norm, power in product(("slaney", "htk"), ("slaney", "none"), (1.0, 2.0)):
-        bank = {"htk": scale == "htk", "norm": None if norm == "none" else norm}
+    arrays: dict[str, Any] = {"wave": wave}
+    for scale, norm, power in product(SCALES, NORMS, (1.0, 2.0)):
         mel = librosa.feature.melspectrogram(
-            y=wave, sr=SAMPLE_RATE, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS, power=power, **bank
+            y=wave,
+            sr=SAMPLE_RATE,
+            n_fft=N_FFT,
+            hop_length=HOP,
+            n_mels=N_MELS,
+            power=power,
+            htk=scale == "htk",
+            norm=norm,
         )
         to_db = librosa.power_to_db if power == 2.0 else librosa.amplitude_to_db
         floor = 1e-10 if power == 2.0 else 1e-5
-        name = f"{scale}-{norm}-{power:g}"
+        name = f"{scale}-{norm or 'none'}-{power:g}"
         arrays[f"{name}-db"] = to_db(mel, ref=1.0, amin=floor, top_db=None)
         arrays[f"{name}-db30"] = to_db(mel, ref=1.0, amin=floor, top_db=30.0)
         arrays[f"{name}-log"] = np.log(mel.astype(np.float64) + 1e-6).astype(np.float32)
-    for scale, norm in product(("slaney", "htk"), ("slaney", "none")):
-        arrays[f"filters-{scale}-{norm}"] = librosa.filters.mel(
+    for scale, norm in product(SCALES, NORMS):
+        arrays[f"filters-{scale}-{norm or 'none'}"] = librosa.filters.mel(
             sr=22050,
             n_fft=256,
             n_mels=12,
             fmin=50.0,
             fmax=9000.0,
             htk=scale == "htk",
-            norm=None if norm == "none" else norm,
+            norm=norm,
         )
     short = wave[:7]
     arrays["windowed-db"] = librosa.power_to_db(

@@ -115,7 +115,8 @@ def _mono_blocks(path: Path, file: soundfile.SoundFile) -> Iterator[NDArray[np.f
     mean = np.full(file.channels, 1 / file.channels, np.float32)
     try:
         while len(block := file.read(frames, dtype="float32", always_2d=True)):
-            mono = block @ mean  # a hundred times as fast as `block.mean(axis=1)`
+            with np.errstate(invalid="ignore"):
+                mono = block @ mean  # a hundred times as fast as `block.mean(axis=1)`
             if not np.isfinite(mono).all():
                 raise AudioError(path, "NaN", "the samples hold NaN or infinity")
             yield mono

@@ -42,7 +42,7 @@ class LogMel(FrontEnd):
         normalise: `"none"`; `"clip"` standardises every clip by the mean and deviation of all its
             values; `"dataset"` every band by those of the training clips (`fit_normalisation`).
 
-    Example:
+    Examples:
         >>> features, frames = LogMel(n_mels=40)(torch.randn(2, 16000), torch.tensor([16000, 8000]))
         >>> features.shape, frames.tolist()
         (torch.Size([2, 40, 101]), [101, 51])

@@ -34,14 +34,12 @@ def summarise(table: ClipTable) -> dict[str, Any]:
     """Sum up a table for people and machines; every value can be written as JSON.
 
     Returns:
-        - `clips`, `hours`, `unlabelled` (clips without a label);
-        - `copies`: clips whose content an earlier clip has already, under any label;
-        - `sample_rates`, `channels`, `folds`: value to number of clips;
-        - `labels`: for every node of the label tree, parents first, its `path` from coarse to fine
-          and its `clips`, those further down included;
-        - `duplicates`: the rows of `duplicates`;
-        - `quarantined`: the `path`, `reason` and `detail` of every file that cannot be used;
-        - `ignored`: suffix to number of files that are not audio.
+        `clips`, `hours`, `unlabelled` (clips without a label); `copies` (clips whose content an
+        earlier clip has already, under any label); `sample_rates`, `channels` and `folds` (value to
+        number of clips); `labels` (for every node of the label tree, parents first, its `path` from
+        coarse to fine and its `clips`, those further down included); `duplicates` (the rows of
+        `duplicates`); `quarantined` (`path`, `reason` and `detail` of every file that cannot be
+        used); `ignored` (suffix to number of files that are not audio).
     """
     frame = table.frame
     nodes = Counter(label[:depth] for label in table.labels for depth in range(1, len(label) + 1))

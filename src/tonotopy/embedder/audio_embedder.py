@@ -35,7 +35,7 @@ class AudioEmbedder(nn.Module):
         window_seconds: A clip longer than this is cut into equal windows no longer than this; its
             embedding is the mean of theirs, so memory does not grow with the clip. Default 30.
 
-    Example:
+    Examples:
         >>> from tonotopy import AudioEmbedder
         >>> from tonotopy.audio import LogMel
         >>> from tonotopy.encoders import ConvNet

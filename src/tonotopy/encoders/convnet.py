@@ -34,7 +34,7 @@ class ConvNet(Encoder):
         width: Channels of the first two layers; the others have 2, 4 and 8 times as many.
         dropout: Probability of dropping a pooled channel before the last layer, 0..1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> encoder = ConvNet(num_bins=64).eval()
         >>> encoder(torch.randn(2, 64, 100), torch.tensor([100, 37])).shape

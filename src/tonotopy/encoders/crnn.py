@@ -36,7 +36,7 @@ class CRNN(Encoder):
         hidden_size: Units of the GRU in each direction; D = 2 · hidden_size.
         dropout: Probability of dropping an activation after each block, 0..1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> encoder = CRNN(num_bins=64).eval()
         >>> encoder(torch.randn(2, 64, 100), torch.tensor([100, 37])).shape

@@ -30,7 +30,7 @@ class ResNet18(Encoder):
         width: Channels of the first stage; the others have 2, 4 and 8 times as many. 64 is the
             published network (11.2 M parameters); 16 trains on a CPU (0.7 M).
 
-    Example:
+    Examples:
         >>> import torch
         >>> encoder = ResNet18(num_bins=64, width=16).eval()
         >>> encoder(torch.randn(2, 64, 100), torch.tensor([100, 37])).shape

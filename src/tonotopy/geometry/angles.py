@@ -60,7 +60,7 @@ def angle_between(u: Tensor, v: Tensor) -> Tensor:
     Returns:
         (...) angles in radians, in [0, pi].
 
-    Example:
+    Examples:
         >>> angle_between(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
         tensor(1.5708)
     """

@@ -189,7 +189,7 @@ def cosine_cells(
         UsageError: Shapes do not fit, or a label is `num_classes` or more.
         DataError: A labelled embedding is not finite.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 3.0]])
         >>> cosine_cells(x, torch.tensor([0, 0, 1]), 2).mean
         tensor([[1.0000, 0.5000],

@@ -21,7 +21,7 @@ def unit_vectors(x: Tensor, eps: float = 1e-6) -> Tensor:
     Returns:
         (..., D): x / max(||x||, eps).
 
-    Example:
+    Examples:
         >>> unit_vectors(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
@@ -59,7 +59,7 @@ def cosine_blocks(
     Yields:
         The slice of rows, and their (rows, M) cosines.
 
-    Example:
+    Examples:
         >>> [(block.start, block.stop) for block, _ in cosine_blocks(torch.eye(5), rows=2)]
         [(0, 2), (2, 4), (4, 5)]
     """

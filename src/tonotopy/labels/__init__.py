@@ -1,7 +1,8 @@
 """What is known about clips: label trees, label paths, and what a pair of labels says."""
 
+from tonotopy.labels._display import display_name
 from tonotopy.labels.pairs import lca_depth_interval
-from tonotopy.labels.tree import NO_LEVEL, UNKNOWN, LabelPath, LabelTree, display_name
+from tonotopy.labels.tree import NO_LEVEL, UNKNOWN, LabelPath, LabelTree
 
 __all__ = [
     "NO_LEVEL",

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from tonotopy._errors import DataError, UsageError
 from tonotopy._files import write_text
+from tonotopy.labels._display import display_name
 from tonotopy.labels._newick import parse_newick
+from tonotopy.labels._sources import column_paths, folder_paths, parent_mapping, parent_paths
 
 UNKNOWN = -1
 """Code of a level that exists but is not known: the label is partial."""
@@ -38,7 +40,7 @@ class LabelTree:
     Raises:
         UsageError: A name is empty or not text.
 
-    Example:
+    Examples:
         >>> tree = LabelTree([("Strings", "Violin"), ("Strings", "Cello"), ("Voice",)])
         >>> tree.leaf_names
         ('Strings/Cello', 'Strings/Violin', 'Voice')
@@ -68,27 +70,16 @@ class LabelTree:
         Raises:
             UsageError: `root` is no folder.
         """
-        root = Path(root)
-        if not root.is_dir():
-            raise UsageError(f"{root} is not a folder")
-        relative = (path.relative_to(root).parts for path in root.rglob("*") if path.is_dir())
-        return cls(parts for parts in relative if not any(name.startswith(".") for name in parts))
+        return cls(folder_paths(Path(root)))
 
     @classmethod
     def from_columns(cls, rows: Iterable[Sequence[str | None]]) -> LabelTree:
         """Build the tree of table rows, coarse to fine; None or "" ends a row.
 
         Raises:
-            UsageError: A row goes on after an empty cell, or one name stands at one level under two
-                parents only if the rows say so; that is allowed and makes two nodes.
+            UsageError: A row goes on after an empty cell.
         """
-        paths = []
-        for row in rows:
-            path = _until_empty(row)
-            if any(row[len(path) :]):
-                raise UsageError(f"row {tuple(row)!r}: a finer label follows an empty one")
-            paths.append(path)
-        return cls(paths)
+        return cls(column_paths(rows))
 
     @classmethod
     def from_parents(cls, parents: Mapping[str, str | None]) -> LabelTree:
@@ -99,7 +90,7 @@ class LabelTree:
         Raises:
             UsageError: Nodes are their own ancestors; the message names the cycle.
         """
-        return cls(_path_to_top(name, parents) for name in parents)
+        return cls(parent_paths(parents))
 
     @classmethod
     def from_parent_table(cls, rows: Iterable[tuple[str, str | None]]) -> LabelTree:
@@ -108,17 +99,7 @@ class LabelTree:
         Raises:
             UsageError: A child has two parents or stands twice, or there is a cycle.
         """
-        parents: dict[str, str | None] = {}
-        for child, parent in rows:
-            if child in parents:
-                problem = (
-                    "stands twice"
-                    if parents[child] == parent
-                    else f"has two parents, {parents[child]!r} and {parent!r}"
-                )
-                raise UsageError(f"node {child!r} {problem}")
-            parents[child] = parent
-        return cls.from_parents(parents)
+        return cls.from_parents(parent_mapping(rows))
 
     @classmethod
     def from_newick(cls, text: str) -> LabelTree:
@@ -341,27 +322,3 @@ class LabelTree:
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(names[:8])}"
         where = f" under {display_name(path[:known])}" if known else ""
         return f"label {display_name(path)} is not in the tree: no {path[known]!r}{where}{hint}"
-
-
-def display_name(path: Sequence[str]) -> str:
-    r"""Join the names of a path by slashes; a slash in a name becomes `\/`, a backslash `\\`."""
-    return "/".join(name.replace("\\", "\\\\").replace("/", "\\/") for name in path)
-
-
-def _until_empty(row: Sequence[str | None]) -> LabelPath:
-    names: list[str] = []
-    for name in row:
-        if not name:
-            break
-        names.append(name)
-    return tuple(names)
-
-
-def _path_to_top(name: str, parents: Mapping[str, str | None]) -> LabelPath:
-    path = [name]
-    while parent := parents.get(path[0]):
-        if parent in path:
-            cycle = " -> ".join([*path[path.index(parent) :: -1], parent])
-            raise UsageError(f"label tree: node {parent!r} is its own ancestor ({cycle})")
-        path.insert(0, parent)
-    return tuple(path)

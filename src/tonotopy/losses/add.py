@@ -126,7 +126,7 @@ class AngularDistanceDistributionLoss(PairLoss):
         divisor: Of the variance: `"population"` the number of pairs; `"ordered"` twice that, less
             one, as published; moments only.
 
-    Example:
+    Examples:
         >>> loss = AngularDistanceDistributionLoss()
         >>> loss(torch.eye(4), torch.tensor([0, 1, 2, 3]))
         tensor(0.)

@@ -25,7 +25,7 @@ class WeightedSumLoss(Loss):
     Raises:
         UsageError: No loss, a name that cannot be used, or a weight for a loss that is not there.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from tonotopy.losses import AngularDistanceDistributionLoss, CrossEntropyLoss
         >>> ce = CrossEntropyLoss(num_classes=3, embedding_dim=8)

@@ -25,7 +25,7 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> Ten
     Raises:
         UsageError: Shapes do not fit, or a class id is out of range.
 
-    Example:
+    Examples:
         >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, -1]), 2)
         tensor([[1, 1],
                 [0, 0]])
@@ -55,7 +55,7 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
     Returns:
         0 to 1; NaN when no clip has a label.
 
-    Example:
+    Examples:
         >>> accuracy(torch.tensor([0, 1, 1]), torch.tensor([0, 0, -1]))
         0.5
     """
@@ -105,7 +105,7 @@ def expected_calibration_error(
         UsageError: Shapes do not fit, or a label is C or more.
         DataError: A probability is not finite.
 
-    Example:
+    Examples:
         >>> expected_calibration_error(torch.tensor([[0.75, 0.25]]), torch.tensor([0]))
         0.25
     """

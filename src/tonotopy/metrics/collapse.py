@@ -28,7 +28,7 @@ def effective_rank(embeddings: Tensor) -> float:
         UsageError: `embeddings` is not a matrix.
         DataError: An embedding is not finite.
 
-    Example:
+    Examples:
         >>> round(effective_rank(torch.eye(3)), 6)
         3.0
     """
@@ -62,7 +62,7 @@ def mean_pairwise_cosine(embeddings: Tensor) -> float:
         UsageError: `embeddings` is not a matrix.
         DataError: An embedding is not finite.
 
-    Example:
+    Examples:
         >>> mean_pairwise_cosine(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0]]))
         0.3333333333333333
     """

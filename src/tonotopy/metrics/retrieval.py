@@ -83,7 +83,7 @@ def retrieval_scores(
         UsageError: Shapes do not fit, or an option is out of range.
         DataError: A labelled embedding is not finite.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
         >>> retrieval_scores(x, torch.tensor([0, 0, 1, 1])).map
         1.0

@@ -34,7 +34,7 @@ class EmbeddingStructure:
         num_classes: Number of classes C.
         dim: Length D of the embeddings.
 
-    Example:
+    Examples:
         >>> structure = EmbeddingStructure(num_classes=2, dim=2)
         >>> structure.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
         >>> structure.update(torch.tensor([[1.0, 1.0]]), torch.tensor([1]))

@@ -10,7 +10,6 @@ from tonotopy._components import Component
 from tonotopy._errors import UsageError
 from tonotopy._files import write_text
 
-
 MONITORS = ("val/accuracy", "val/knn_accuracy", "val/loss")
 """What can choose the best epoch."""
 

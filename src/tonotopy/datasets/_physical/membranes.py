@@ -37,17 +37,17 @@ class Mode:
 
 IDEAL = (
     Mode(0, 1, 1.0),
-    Mode(1, 1, 1.594),
+    Mode(1, 1, 1.593),
     Mode(2, 1, 2.136),
-    Mode(0, 2, 2.296),
+    Mode(0, 2, 2.295),
     Mode(3, 1, 2.653),
-    Mode(1, 2, 2.918),
-    Mode(4, 1, 3.156),
-    Mode(2, 2, 3.501),
-    Mode(0, 3, 3.600),
-    Mode(5, 1, 3.652),
+    Mode(1, 2, 2.917),
+    Mode(4, 1, 3.155),
+    Mode(2, 2, 3.500),
+    Mode(0, 3, 3.598),
+    Mode(5, 1, 3.647),
 )
-"""In a vacuum: zeros of Bessel functions over the first, 2.405."""
+"""In a vacuum: zeros of Bessel functions over the first, 2.405 (the literature has also 1.594)."""
 
 KETTLE = (
     Mode(0, 1, 0.85),
