@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any
 from typing import Any, Literal
 
 import librosa

@@ -75,7 +75,7 @@ def decode(path: Path | str, sample_rate: int = 16000) -> NDArray[np.float32]:
             blocks = _resample(blocks, file.samplerate, sample_rate)
         wave = np.concatenate([np.empty(0, np.float32), *blocks])
     if not len(wave):
-        raise AudioError(path, "zero-length", f"no sample is left at {sample_rate} Hz")
+        raise AudioError(path, "zero-length", f"too few samples for one at {sample_rate} Hz")
     return wave
 
 

@@ -159,7 +159,7 @@ class LogMel(FrontEnd):
         if frames.device.type != "cpu" or torch.compiler.is_compiling():
             return (frames,)
         numbers = len(frames) * (1 + self.n_fft // 2)
-        return torch.split(frames, max(1, CACHED_NUMBERS // max(1, numbers)), dim=1)
+        return torch.split(frames, max(1, CACHED_NUMBERS // numbers), dim=1)
 
     def _mel(self, frames: Tensor) -> Tensor:
         spectrum: Tensor = torch.fft.rfft(frames * self.window)

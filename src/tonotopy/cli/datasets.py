@@ -21,14 +21,19 @@ def run(arguments: Sequence[str]) -> Output:
 
 
 def datasets(
-    name: str | None = None, *, get: Path | None = None, load: Path | None = None
+    name: str | None = None,
+    *,
+    get: Path | None = None,
+    load: Path | None = None,
+    out: Path | None = None,
 ) -> Output:
     """List public data sets; describe one; fetch it; turn it into a table of clips.
 
     Args:
         name: Name of one data set. Default: list all.
         get: Fetch it into this folder; an interrupted download goes on.
-        load: Read it from this folder, in its official layout, and write clips.parquet there.
+        load: Read it from this folder, in its official layout, and write its table of clips.
+        out: The table to write with --load. Default: NAME.parquet in the current folder.
     """
     from tonotopy.datasets import DATASETS, find_dataset
 
@@ -42,10 +47,12 @@ def datasets(
         return Output({"name": dataset.name, "folder": str(folder)}, summary)
     if load is not None:
         clips = dataset.load(load)
-        table = load / "clips.parquet"
+        table = out or Path(f"{dataset.name}.parquet")
         clips.write(table)
-        summary = f"{len(clips)} clips in {table}; next: tonotopy fit {table}"
-        return Output({"name": dataset.name, "clips": len(clips), "table": str(table)}, summary)
+        aside = f", {len(clips.quarantine)} files set aside" if len(clips.quarantine) else ""
+        summary = f"{len(clips)} clips in {table}{aside}; next: tonotopy fit {table}"
+        data = {"name": dataset.name, "clips": len(clips), "table": str(table)}
+        return Output({**data, "quarantined": clips.quarantine.to_dicts()}, summary)
     lines = "\n".join(f"{key}: {value}" for key, value in _describe(dataset).items())
     return Output(_describe(dataset), lines)
 
@@ -55,6 +62,7 @@ def _describe(dataset: PublicDataset) -> dict[str, Any]:
         "name": dataset.name,
         "title": dataset.title,
         "description": dataset.description,
+        "size": dataset.size,
         "licence": dataset.licence,
         "citation": dataset.citation,
         "homepage": dataset.homepage,
