@@ -1,7 +1,7 @@
 """Make `logmel.npz`: mel filters and log-mel spectrograms as librosa computes them.
 
-    pip install librosa==0.11.0
-    python tests/golden/make_logmel.py
+pip install librosa==0.11.0
+python tests/golden/make_logmel.py
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ def lca_depth_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         depth down to which they may agree. They are equal where the labels say it all.
 
     Examples:
+        >>> import torch
         >>> codes = torch.tensor([[0, 2], [0, -1], [3, -2]])
         >>> [bound.tolist() for bound in lca_depth_interval(codes, codes[:1])]
         [[[2], [1], [0]], [[2], [2], [0]]]
