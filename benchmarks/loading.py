@@ -1,7 +1,7 @@
 """How fast audio comes in: decoding, resampling, the cache, and log-mel against librosa.
 
     pip install -e '.[bench]'
-    python benchmarks/loading.py --audio FOLDER [--clips 200] [--rounds 5]
+    python benchmarks/loading.py --audio FOLDER [--sample-rate 16000] [--clips 200] [--rounds 5]
 
 Prints a Markdown table. Every round times all rows one after another in one process on the same
 clips, so the ratios hold on a busy machine too; each figure is the median of the rounds.
@@ -17,15 +17,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import librosa
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import NDArray
 
-from tonotopy.audio import AudioCache, LogMel, content_hash, decode
+from tonotopy.audio import AudioCache, LogMel, content_hash, decode, probe
 
-RATE = 16000
 N_FFT, HOP, N_MELS = 512, 160, 64
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 BATCH = 64
@@ -34,21 +31,26 @@ Waves = list[NDArray[np.float32]]
 Row = tuple[str, Callable[[], object]]
 
 
-def loading_rows(paths: list[Path], cache: AudioCache) -> list[Row]:
+def loading_rows(paths: list[Path], rate: int, cache: AudioCache) -> list[Row]:
     """Make the rows that read files; all touch every sample of the result."""
+    import librosa  # here, so that `--help` needs no extra
+
+    own_rates = [(path, probe(path).sample_rate) for path in paths]
     hashed = [(path, content_hash(path)) for path in paths]
     return [
-        ("librosa.load", lambda: [librosa.load(p, sr=RATE)[0].sum() for p in paths]),
-        ("decode", lambda: [decode(p, soundfile.info(p).samplerate).sum() for p in paths]),
-        ("decode and resample", lambda: [decode(p, RATE).sum() for p in paths]),
+        (f"librosa.load at {rate} Hz", lambda: [librosa.load(p, sr=rate)[0].sum() for p in paths]),
+        ("decode at the file's rate", lambda: [decode(p, own).sum() for p, own in own_rates]),
+        (f"decode at {rate} Hz", lambda: [decode(p, rate).sum() for p in paths]),
         ("cache, by path", lambda: [cache.load(p).sum() for p in paths]),
         ("cache, hash known", lambda: [cache.load(p, c).sum() for p, c in hashed]),
     ]
 
 
-def log_mel_rows(waves: Waves) -> list[Row]:
+def log_mel_rows(waves: Waves, rate: int) -> list[Row]:
     """Make the rows that compute features, one clip at a time and in batches."""
-    front_end = LogMel(RATE, N_FFT, hop_length=HOP, n_mels=N_MELS, log="db")
+    import librosa
+
+    front_end = LogMel(rate, N_FFT, hop_length=HOP, n_mels=N_MELS, log="db")
     clips = [torch.from_numpy(wave)[None] for wave in waves]
     batches = [
         (
@@ -61,7 +63,7 @@ def log_mel_rows(waves: Waves) -> list[Row]:
     def by_librosa() -> None:
         for wave in waves:
             mel = librosa.feature.melspectrogram(
-                y=wave, sr=RATE, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS
+                y=wave, sr=rate, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS
             )
             librosa.power_to_db(mel, top_db=None)
 
@@ -96,6 +98,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--audio", type=Path, required=True, help="A folder of audio files.")
+    parser.add_argument("--sample-rate", type=int, default=16000, help="Wanted, in hertz.")
     parser.add_argument("--clips", type=int, default=200, help="Files to use at most.")
     parser.add_argument("--rounds", type=int, default=5, help="Rounds to measure.")
     options = parser.parse_args()
@@ -105,14 +108,15 @@ def main() -> None:
     paths = paths[:: -(-len(paths) // options.clips)]
 
     with tempfile.TemporaryDirectory() as folder:
-        cache = AudioCache(Path(folder), RATE)
+        rate = options.sample_rate
+        cache = AudioCache(Path(folder), rate)
         waves = [np.array(cache.load(path)) for path in paths]
-        hours = sum(map(len, waves)) / RATE / 3600
+        hours = sum(map(len, waves)) / rate / 3600
         print(
             f"{len(paths)} clips, {3600 * hours:.0f} s, {os.cpu_count()} cores, "
             f"{torch.get_num_threads()} torch threads, medians of {options.rounds} rounds"
         )
-        for rows in (loading_rows(paths, cache), log_mel_rows(waves)):
+        for rows in (loading_rows(paths, rate, cache), log_mel_rows(waves, rate)):
             print_table(rows, measure(rows, options.rounds), hours)
 
 

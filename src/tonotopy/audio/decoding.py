@@ -114,7 +114,9 @@ def _mono_blocks(path: Path, file: soundfile.SoundFile) -> Iterator[NDArray[np.f
     frames = max(1, BLOCK_SAMPLES // file.channels)
     mean = np.full(file.channels, 1 / file.channels, np.float32)
     try:
-        while len(block := file.read(frames, dtype="float32", always_2d=True)):
+        block = np.empty((frames, 0), np.float32)
+        while len(block) == frames:  # a shorter block is the last
+            block = file.read(frames, dtype="float32", always_2d=True)
             with np.errstate(invalid="ignore"):
                 mono = block @ mean  # a hundred times as fast as `block.mean(axis=1)`
             if not np.isfinite(mono).all():
