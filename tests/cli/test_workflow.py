@@ -133,3 +133,12 @@ def test_the_written_configuration_makes_the_same_run(run: Path, tmp_path: Path)
     again = tmp_path / "again"
     assert main(["fit", "--config", str(run / "config.yaml"), "--run", str(again)]) == 0
     assert (again / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_demo_on_a_folder_of_the_users(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TONOTOPY_CACHE", str(tmp_path / "cache"))
+    assert main(["demo", str(corpus), "--folder", str(tmp_path / "demo")]) == 0
+    assert (tmp_path / "demo" / "run" / "report.html").is_file()
+    assert json.loads((tmp_path / "demo" / "run" / "metrics.json").read_text())["num_clips"] > 0

@@ -171,3 +171,11 @@ def test_a_model_file_cannot_name_foreign_code(tmp_path: Path) -> None:
     save_file(tensors, file, metadata={"tonotopy": json.dumps(architecture)})
     with pytest.raises(UsageError, match="Popen"):
         AudioEmbedder.from_pretrained(tmp_path)
+
+
+def test_half_an_hour_is_embedded_in_windows() -> None:
+    embedder = make()
+    clip = 0.1 * torch.randn(30 * 60 * 16000, generator=torch.Generator().manual_seed(2))
+    embedding = embedder.embed([clip], batch_size=8)
+    assert embedding.shape == (1, 16)
+    assert embedding.isfinite().all()
