@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tonotopy._errors import UsageError
@@ -12,11 +14,21 @@ _TOKEN = re.compile(
         \[[^\]]*\]                          # a comment
       | (?P<quoted>'(?:[^']|'')*')
       | (?P<mark>[(),;])
-      | :\s*(?P<length>[^\s(),:;'\[\]]+)
+      | (?P<length>:\s*[^\s(),:;'\[\]]+)
       | (?P<name>[^\s(),:;'\[\]]+)
     )\s*""",
     re.VERBOSE,
 )
+
+# What may stand before a token; "" is the beginning of the text.
+_BEFORE = {
+    "name": {"", "(", ",", ")"},
+    "length": {"", "(", ",", ")", "name"},
+    "(": {"", "(", ","},
+    ",": {"(", ",", ")", "name", "length"},
+    ")": {"(", ",", ")", "name", "length"},
+    ";": {")", "name", "length"},
+}
 
 
 @dataclass
@@ -38,8 +50,7 @@ def parse_newick(text: str) -> list[tuple[str, ...]]:
     while stack:
         above, node = stack.pop()
         if not node.name:
-            where = f"under {'/'.join(above)}" if above else "at the top"
-            raise UsageError(f"Newick: a node {where} has no name")
+            raise UsageError(f"Newick: a node {_place(above)} has no name")
         path = (*above, node.name)
         paths.append(path)
         _check_siblings(node, path)
@@ -50,41 +61,58 @@ def parse_newick(text: str) -> list[tuple[str, ...]]:
 def _read(text: str) -> _Node:
     root = current = _Node()
     above: list[_Node] = []
-    position = 0
-    while position < len(text):
-        token = _TOKEN.match(text, position)
-        if token is None or token.end() == position:
-            raise UsageError(f"Newick: unexpected {text[position : position + 10]!r}")
-        position = token.end()
-        mark = token["mark"]
-        if token["quoted"] is not None:
-            current.name = token["quoted"][1:-1].replace("''", "'")
-        elif token["name"] is not None:
-            # Unquoted underscores stand for blanks, by the standard.
-            current.name = token["name"].replace("_", " ")
-        elif mark == "(":
+    for kind, name in _tokens(text):
+        if kind == "name":
+            current.name = name
+        elif kind == "(":
             above.append(current)
-            current.children.append(_Node())
-            current = current.children[-1]
-        elif mark == ",":
+            current = _add_child(current)
+        elif kind == ",":
             if not above:
                 raise UsageError("Newick: a comma outside all parentheses")
-            above[-1].children.append(_Node())
-            current = above[-1].children[-1]
-        elif mark == ")":
+            current = _add_child(above[-1])
+        elif kind == ")":
             if not above:
                 raise UsageError("Newick: a closing parenthesis too many")
             current = above.pop()
-        elif mark == ";":
-            break
     if above:
         raise UsageError("Newick: a closing parenthesis is missing")
     return root
 
 
+def _tokens(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind of every token, and its name; refuse one that may not stand in its place."""
+    position, before = 0, ""
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        kind = "" if token is None else token["mark"] or token.lastgroup or "comment"
+        kind = "name" if kind == "quoted" else kind
+        if token is None or before not in _BEFORE.get(kind, {before}):
+            excerpt = text[position : position + 10].strip()
+            raise UsageError(f"Newick: unexpected {excerpt!r} at character {position + 1}")
+        position = token.end()
+        if kind == "comment":
+            continue
+        before = kind
+        if token["quoted"] is not None:
+            yield kind, token["quoted"][1:-1].replace("''", "'")
+        else:
+            # Unquoted underscores stand for blanks, by the standard.
+            yield kind, (token["name"] or "").replace("_", " ")
+    if not before:
+        raise UsageError("Newick: the text is empty; expected a tree such as (a,b);")
+
+
+def _add_child(node: _Node) -> _Node:
+    node.children.append(_Node())
+    return node.children[-1]
+
+
 def _check_siblings(node: _Node, path: tuple[str, ...]) -> None:
-    names = [child.name for child in node.children]
-    for name in names:
-        if names.count(name) > 1 and name:
-            where = f"under {'/'.join(path)}" if path else "at the top"
-            raise UsageError(f"Newick: two siblings {where} are named {name!r}")
+    for name, count in Counter(child.name for child in node.children).items():
+        if count > 1 and name:
+            raise UsageError(f"Newick: two siblings {_place(path)} are named {name!r}")
+
+
+def _place(path: tuple[str, ...]) -> str:
+    return f"under {'/'.join(path)}" if path else "at the top"

@@ -1,11 +1,57 @@
-"""Label paths from folders, table rows and parent tables."""
+"""Label paths from folders, table rows, parent tables and JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tonotopy._errors import UsageError
+from tonotopy._errors import DataError, UsageError
+
+FORMAT = 1
+
+
+def as_path(path: Sequence[str]) -> tuple[str, ...]:
+    """Give a label path as a tuple; refuse a bare text, which is a sequence of its letters."""
+    if isinstance(path, str):
+        raise UsageError(f"label {path!r} is one text; a path is a sequence of names: ({path!r},)")
+    return tuple(path)
+
+
+def check_names(path: tuple[str, ...]) -> None:
+    """Refuse a path with a name that is empty, no text, or cannot be written to a file."""
+    for name in path:
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"label {path!r}: every name must be text, not empty")
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"label {path!r}: {name!r} is not valid UTF-8; rename it") from error
+
+
+def all_prefixes(paths: Iterable[Sequence[str]]) -> set[tuple[str, ...]]:
+    """Give every path and every path that one of them starts with."""
+    found: set[tuple[str, ...]] = set()
+    for given in paths:
+        path = as_path(given)
+        if path not in found:
+            check_names(path)
+            found.update(path[:end] for end in range(1, len(path) + 1))
+    return found
+
+
+def json_paths(text: str) -> list[list[str]]:
+    """Give the paths in the JSON of a tree."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"this is no label tree: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise DataError(f"this is no label tree of format {FORMAT}")
+    paths = document.get("paths")
+    if not isinstance(paths, list) or not all(isinstance(path, list) for path in paths):
+        raise DataError('this is no label tree: "paths" must be a list of lists of names')
+    return paths
 
 
 def folder_paths(root: Path) -> Iterator[tuple[str, ...]]:
@@ -23,10 +69,10 @@ def column_paths(rows: Iterable[Sequence[str | None]]) -> Iterator[tuple[str, ..
     for row in rows:
         names: list[str] = []
         for name in row:
-            if not name:
+            if name is None or name == "":
                 break
             names.append(name)
-        if any(row[len(names) :]):
+        if any(name is not None and name != "" for name in row[len(names) :]):
             raise UsageError(f"row {tuple(row)!r}: a finer label follows an empty one")
         yield tuple(names)
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from tonotopy._errors import UsageError
 from tonotopy.labels.tree import UNKNOWN
 
 
 def lca_depth_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Bound the depth of the lowest common ancestor of every pair of clips.
 
-    A level that is unknown may turn out to be anything that the other label allows.
+    Where both labels are known, they agree or part for certain. Beyond a partial label lies at
+    least one level, and it may turn out to be whatever the other label has there; beyond a
+    complete label lies nothing. So `hi` is exact: some two leaves below the labels reach it. `lo`
+    is what the labels themselves say: an inner node with one child is not taken for that child,
+    since a taxonomy may grow.
 
     Args:
         a: (B, L) codes of `LabelTree.encode`.
@@ -18,7 +24,11 @@ def lca_depth_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         `lo` and `hi`, (B, M) int64: the depth down to which the labels certainly agree, and the
-        depth down to which they may agree. They are equal where the labels say it all.
+        depth down to which they may agree; 0 <= lo <= hi <= L. They are equal where the labels
+        say it all.
+
+    Raises:
+        UsageError: The two are no codes of one tree.
 
     Examples:
         >>> import torch
@@ -26,15 +36,19 @@ def lca_depth_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         >>> [bound.tolist() for bound in lca_depth_interval(codes, codes[:1])]
         [[[2], [1], [0]], [[2], [2], [0]]]
     """
-    left, right = a[:, None, :], b[None, :, :]
-    known = (left >= 0) & (right >= 0)
-    equal = known & (left == right)
-    possible = equal | (
-        ((left == UNKNOWN) & (right >= UNKNOWN)) | ((right == UNKNOWN) & (left >= UNKNOWN))
-    )
-    return _leading(equal), _leading(possible)
-
-
-def _leading(agree: Tensor) -> Tensor:
-    """Count the levels that agree before the first that does not."""
-    return agree.long().cumprod(dim=-1).sum(dim=-1)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise UsageError(
+            f"expected codes (B, L) and (M, L) of one tree, got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}; make both with the same LabelTree.encode"
+        )
+    certain = torch.ones(len(a), len(b), dtype=torch.bool, device=a.device)
+    possible = certain.clone()
+    lo, hi = certain.long() * 0, certain.long() * 0
+    # Level by level: B x M x L values never stand in memory at once.
+    for left, right in zip(a.T[:, :, None], b.T[:, None, :], strict=True):
+        equal = (left == right) & (left >= 0)
+        certain &= equal
+        possible &= equal | (torch.minimum(left, right) == UNKNOWN)
+        lo += certain
+        hi += possible
+    return lo, hi

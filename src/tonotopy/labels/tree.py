@@ -15,7 +15,17 @@ from tonotopy._errors import DataError, UsageError
 from tonotopy._files import write_text
 from tonotopy.labels._display import display_name
 from tonotopy.labels._newick import parse_newick
-from tonotopy.labels._sources import column_paths, folder_paths, parent_mapping, parent_paths
+from tonotopy.labels._sources import (
+    FORMAT,
+    all_prefixes,
+    as_path,
+    check_names,
+    column_paths,
+    folder_paths,
+    json_paths,
+    parent_mapping,
+    parent_paths,
+)
 
 UNKNOWN = -1
 """Code of a level that exists but is not known: the label is partial."""
@@ -24,7 +34,6 @@ NO_LEVEL = -2
 """Code of a level that does not exist: the label is complete and ended above."""
 
 LabelPath = tuple[str, ...]
-FORMAT = 1
 
 
 class LabelTree:
@@ -32,13 +41,13 @@ class LabelTree:
 
     Nodes are numbered in the order of their sorted paths, each before its children, whatever the
     order of the input. A path that ends in a leaf is complete; one that ends in an inner node is
-    partial: the finer label exists but is not known. The root is no node.
+    partial: the finer label exists but is not known. The root is no node; -1 stands for it.
 
     Args:
         paths: Label paths; every prefix of a path is a node. Prefer the `from_...` constructors.
 
     Raises:
-        UsageError: A name is empty or not text.
+        UsageError: A path is a bare text, or a name in it is empty or no valid text.
 
     Examples:
         >>> tree = LabelTree([("Strings", "Violin"), ("Strings", "Cello"), ("Voice",)])
@@ -49,13 +58,7 @@ class LabelTree:
     """
 
     def __init__(self, paths: Iterable[Sequence[str]]) -> None:
-        prefixes: set[LabelPath] = set()
-        for path in paths:
-            for name in path:
-                if not isinstance(name, str) or not name:
-                    raise UsageError(f"label {tuple(path)!r}: every name must be text, not empty")
-            prefixes.update(tuple(path[:end]) for end in range(1, len(path) + 1))
-        self._paths = tuple(sorted(prefixes))
+        self._paths = tuple(sorted(all_prefixes(paths)))
         self._ids = {path: node for node, path in enumerate(self._paths)}
 
     @classmethod
@@ -121,9 +124,8 @@ class LabelTree:
             DataError: The text is no label tree.
         """
         try:
-            document = json.loads(text)
-            return cls(document["paths"])
-        except (ValueError, KeyError, TypeError) as error:
+            return cls(json_paths(text))
+        except UsageError as error:
             raise DataError(f"this is no label tree: {error}") from error
 
     def to_json(self) -> str:
@@ -146,6 +148,8 @@ class LabelTree:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: this is no label tree: not UTF-8 text") from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
 
@@ -171,24 +175,30 @@ class LabelTree:
 
     @cached_property
     def leaf_names(self) -> tuple[str, ...]:
-        r"""Names of the leaves for display, "Strings/Violin"; a slash in a name becomes `\/`."""
+        """Names of the leaves for display, "Strings/Violin"; see `display_name`."""
         return tuple(display_name(self._paths[leaf]) for leaf in self.leaves)
 
     def children(self, node: int) -> tuple[int, ...]:
         """Nodes right below `node`, ascending; -1 gives the top level."""
-        return self._children[node] if node >= 0 else self._top
+        return self._children[node] if self.path(node) else self._top
 
     def parent(self, node: int) -> int:
         """The node right above, -1 at the top."""
-        return self._ids.get(self._paths[node][:-1], -1)
+        return self._ids.get(self.path(node)[:-1], -1)
 
     def depth(self, node: int) -> int:
         """Depth of a node; 1 is the coarsest level."""
-        return len(self._paths[node])
+        return len(self.path(node))
 
     def path(self, node: int) -> LabelPath:
-        """Names from the top down to `node`."""
-        return self._paths[node]
+        """Names from the top down to `node`; () for the root, -1.
+
+        Raises:
+            UsageError: There is no such node; the same holds for all that take one.
+        """
+        if not -1 <= node < self.num_nodes:
+            raise UsageError(f"there is no node {node}: expected -1 (root) to {self.num_nodes - 1}")
+        return self._paths[node] if node >= 0 else ()
 
     def node(self, path: Sequence[str]) -> int:
         """The node of a path.
@@ -196,14 +206,15 @@ class LabelTree:
         Raises:
             UsageError: There is none; the message names the nearest.
         """
-        found = self._ids.get(tuple(path))
+        path = as_path(path)
+        found = self._ids.get(path)
         if found is None:
-            raise UsageError(self._unknown(tuple(path)))
+            raise UsageError(self._unknown(path))
         return found
 
     def is_leaf(self, node: int) -> bool:
         """Whether a node has no children."""
-        return not self._children[node]
+        return not self.children(node)
 
     def is_partial(self, path: Sequence[str]) -> bool:
         """Whether a path stops above a leaf; the empty path is partial."""
@@ -211,13 +222,13 @@ class LabelTree:
 
     def leaves_under(self, node: int) -> tuple[int, ...]:
         """Leaves at or below a node, ascending."""
-        path = self._paths[node]
+        path = self.path(node)
         return tuple(leaf for leaf in self.leaves if self._paths[leaf][: len(path)] == path)
 
     def lca_depth(self, a: int, b: int) -> int:
         """Depth of the deepest common ancestor of two nodes; 0 if only the root is common."""
         depth = 0
-        for left, right in zip(self._paths[a], self._paths[b], strict=False):
+        for left, right in zip(self.path(a), self.path(b), strict=False):
             if left != right:
                 break
             depth += 1
@@ -236,7 +247,7 @@ class LabelTree:
         Raises:
             UsageError: A path is not in the tree; the message names it and the nearest.
         """
-        rows = [self._encode(tuple(path)) for path in paths]
+        rows = [self._encode(as_path(path)) for path in paths]
         return torch.tensor(rows, dtype=torch.long).reshape(len(rows), self.num_levels)
 
     def decode(self, codes: Tensor) -> list[LabelPath]:
@@ -260,7 +271,7 @@ class LabelTree:
     def counts(self, paths: Iterable[Sequence[str]]) -> list[int]:
         """Count, for each node, the paths that lead to it or through it."""
         totals = [0] * self.num_nodes
-        for path in paths:
+        for path in map(as_path, paths):
             for end in range(1, len(path) + 1):
                 totals[self.node(path[:end])] += 1
         return totals
@@ -274,7 +285,7 @@ class LabelTree:
         return lines
 
     def __contains__(self, path: object) -> bool:
-        return path in self._ids
+        return isinstance(path, tuple | list) and tuple(path) in self._ids
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelTree) and self._paths == other._paths
@@ -313,12 +324,16 @@ class LabelTree:
         return known + unknown + [NO_LEVEL] * (self.num_levels - reach)
 
     def _unknown(self, path: LabelPath) -> str:
+        check_names(path)
+        if not path:
+            return "the empty path is the root, which is no node of the tree"
         known = 0
         while path[: known + 1] in self._ids:
             known += 1
         siblings = self.children(self._ids[path[:known]]) if known else self._top
         names = [self._paths[node][-1] for node in siblings]
-        near = difflib.get_close_matches(path[known], names, n=1) if known < len(path) else []
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(names[:8])}"
+        near = difflib.get_close_matches(path[known], names, n=1)
+        there = f"; there are: {', '.join(names[:8])}" if names else "; nothing is below it"
+        hint = f"; did you mean {near[0]!r}?" if near else there
         where = f" under {display_name(path[:known])}" if known else ""
         return f"label {display_name(path)} is not in the tree: no {path[known]!r}{where}{hint}"
