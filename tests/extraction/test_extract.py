@@ -56,6 +56,7 @@ def test_an_interrupted_job_goes_on(
     expected = embed_clips(embedder, clips, tmp_path / "whole.parquet")
 
     decoded: list[Path] = []
+
     def stop_at_the_eighth(path: Path, sample_rate: int) -> object:
         decoded.append(path)
         if len(decoded) == 8:
