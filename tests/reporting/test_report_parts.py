@@ -217,6 +217,7 @@ def test_curves_are_grouped_and_unmeasured_columns_left_out() -> None:
         "epoch": [0, 1],
         "step": [5, 10],
         "train/loss": [2.0, 1.0],
+        "train/add/inter_pairs": [3000.0, 3000.0],
         "val/loss": [2.0, None],
         "val/accuracy": [None, 0.5],
         "val/knn_accuracy": [None, None],

@@ -44,7 +44,8 @@ ESC50 = PublicDataset(
     title="ESC-50: Dataset for Environmental Sound Classification",
     description=(
         "2,000 clips of 5 s, 50 classes in 5 major groups, 40 clips of each class, in 5 folds "
-        "that keep the clips of one source recording together. Report the mean over the folds."
+        "that keep the clips of a source recording together (but for two recordings, 131943 and "
+        "134049, in folds 2 and 3). Report the mean over the folds."
     ),
     licence="CC BY-NC 3.0 (the ESC-10 part CC BY 3.0)",
     citation="K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM MM 2015",

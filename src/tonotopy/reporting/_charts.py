@@ -55,6 +55,8 @@ def curve_figures(history: dict[str, list[float | None]], best_epoch: int | None
 
 def _kind_of_curve(name: str) -> str | None:
     group, _, rest = name.partition("/")
+    if name.endswith("_pairs"):
+        return None  # counts in the thousands, beside which every term is flat
     if group == "train" or name == "val/loss":
         return "Loss and its terms"
     if group == "val":
