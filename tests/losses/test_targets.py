@@ -34,11 +34,23 @@ def test_codes_are_one_class_where_the_whole_path_is_known_and_equal() -> None:
 
 def test_codes_and_leaf_indices_give_the_same_loss() -> None:
     tree = LabelTree.from_paths(PATHS)
-    z = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    complete = [path for path in PATHS if path and not tree.is_partial(path)]
+    z = torch.randn(len(complete), 5, generator=torch.Generator().manual_seed(0))
     loss = AngularDistanceDistributionLoss()
-    by_code = loss(z, tree.encode(PATHS))
-    torch.testing.assert_close(by_code, loss(z, tree.leaf_index(PATHS)))
+    by_code = loss(z, tree.encode(complete))
+    torch.testing.assert_close(by_code, loss(z, tree.leaf_index(complete)))
     assert by_code > 0
+
+
+def test_a_partial_label_counts_where_it_is_certain() -> None:
+    tree = LabelTree.from_paths(PATHS)
+    z = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    loss = AngularDistanceDistributionLoss()
+    codes = tree.encode([("Strings", "Violin"), ("Strings", "Violin", "bowed"), ("Drums",)])
+    loss(z, codes)
+    terms = loss.terms()
+    assert terms["intra_pairs"] == 0  # perhaps of one class
+    assert terms["inter_pairs"] == 4  # the drum is neither violin, in both orders
 
 
 def test_ids_of_soft_rows_and_of_no_level() -> None:

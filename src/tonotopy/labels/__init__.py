@@ -2,6 +2,7 @@
 
 from tonotopy.labels._display import display_name
 from tonotopy.labels.pairs import lca_depth_interval
+from tonotopy.labels.relations import PairRelations
 from tonotopy.labels.tree import NO_LEVEL, UNKNOWN, LabelPath, LabelTree
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "UNKNOWN",
     "LabelPath",
     "LabelTree",
+    "PairRelations",
     "display_name",
     "lca_depth_interval",
 ]

@@ -56,21 +56,31 @@ def pairwise_moments(
     """Give the moments from the N x N distances: O(N² D), of fixed shapes, any distance."""
     d = distance_from_cosine(pairwise_cosine(u), distance)
     intra, inter = pair_masks(ids)
+    if pooling == "pooled":
+        return masked_moments(d, intra, inter)
     n_intra, n_inter = intra.sum(), inter.sum()
     weight_intra, weight_inter = intra.to(d.dtype), inter.to(d.dtype)
-    if pooling == "macro":
-        partners = weight_intra.sum(dim=1)  # n_c - 1
-        size = partners + 1.0
-        weight_intra = weight_intra / (size * partners).clamp_min(1.0)
-        weight_inter = weight_inter / (size[:, None] * size)
+    partners = weight_intra.sum(dim=1)  # n_c - 1
+    size = partners + 1.0
+    weight_intra = weight_intra / (size * partners).clamp_min(1.0)
+    weight_inter = weight_inter / (size[:, None] * size)
     return BatchMoments(
         SideMoments(*weighted_moments(d, weight_intra), n_intra.to(d.dtype)),
         SideMoments(*weighted_moments(d, weight_inter), n_inter.to(d.dtype)),
     )
 
 
+def masked_moments(d: Tensor, intra: Tensor, inter: Tensor) -> BatchMoments:
+    """Give the pooled moments of distances (N, N) under two masks of ordered pairs."""
+    sides = (
+        SideMoments(*weighted_moments(d, mask.to(d.dtype)), mask.sum().to(d.dtype))
+        for mask in (intra, inter)
+    )
+    return BatchMoments(*sides)
+
+
 def pair_masks(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Give (N, N) masks of the ordered pairs of equal and of different known classes."""
+    """Give (N, N) masks of the ordered pairs of equal and of different known class ids."""
     known = ids >= 0
     both = known[:, None] & known
     same = ids[:, None] == ids

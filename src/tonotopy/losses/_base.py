@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from tonotopy._errors import UsageError
+from tonotopy._errors import DataError, UsageError
 from tonotopy.geometry import Head
+from tonotopy.labels import PairRelations
 from tonotopy.losses._targets import class_ids
+
+Labels = Tensor | PairRelations
+"""(B,) ids, (B, L) codes of a label tree, (B, C) soft targets, or what is known of every pair."""
 
 LossKind = Literal["sample", "batch"]
 """A mean over samples, or a quantity of the whole batch."""
@@ -26,12 +30,14 @@ class Loss(nn.Module, ABC):
     autocast and raised half precision to float32 before it is called.
 
     Attributes:
+        takes_relations: Whether labels may be `PairRelations`.
         kind: `"sample"` if the loss is a mean over samples, so that the gradients of N processes
             may be averaged; `"batch"` if it needs the embeddings of the global batch, which must
             then be gathered with their gradient.
     """
 
     kind: LossKind = "sample"
+    takes_relations = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,31 +48,46 @@ class Loss(nn.Module, ABC):
         """The classifier that the loss trains, or None."""
         return None
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, labels: Labels) -> Tensor:
         """Give the loss of a batch.
 
         Args:
             embeddings: (B, D) floats, not normalised. Half precision is raised to float32.
             labels: (B,) int class ids, -1 = ignored; or (B, L) int codes of `LabelTree.encode`, of
-                which those of partial labels are ignored; or (B, C) float targets whose rows sum
-                to 1, a row of zeros = ignored.
+                which those of partial labels are ignored by losses over flat classes; or (B, C)
+                float targets whose rows sum to 1, a row of zeros = ignored. Losses over pairs also
+                take `PairRelations`.
 
         Returns:
             Scalar; 0, attached to the graph, where nothing in the batch can be judged.
 
         Raises:
-            UsageError: The shapes do not fit.
+            UsageError: The shapes or the form of the labels do not fit.
+            DataError: An embedding is not finite; the message names the rows. Not checked in
+                compiled and exported graphs.
         """
         _check_shapes(embeddings, labels)
+        if isinstance(labels, PairRelations) and not self.takes_relations:
+            raise UsageError(
+                f"{type(self).__name__}, as it is set, takes the labels of clips, not relations of "
+                "pairs"
+            )
+        if not torch.compiler.is_compiling():
+            _check_finite(embeddings)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             precise = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
             loss, terms = self.compute(precise, labels)
-        self._terms = {name: value.detach() for name, value in terms.items()}
+        if not torch.compiler.is_exporting():  # a graph has no place to leave them
+            self._terms = {name: value.detach() for name, value in terms.items()}
         return loss
 
     @abstractmethod
-    def compute(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Terms]:
+    def compute(self, embeddings: Tensor, labels: Any) -> tuple[Tensor, Terms]:
         """Give the loss and its named parts; arguments as in `forward`, float32 or float64."""
+
+    def sample_count(self, labels: Tensor) -> Tensor:
+        """Give how many clips of a batch a loss of kind `"sample"` is the mean over."""
+        return (class_ids(labels) >= 0).sum()
 
     def terms(self) -> Terms:
         """Give the named parts of the last call, detached; empty before the first."""
@@ -91,9 +112,10 @@ class ClassifierLoss(Loss):
 
 
 class PairLoss(Loss):
-    """A loss over the pairs of the global batch, told which are of one class."""
+    """A loss over the pairs of the global batch, told what is known of each."""
 
     kind = "batch"
+    takes_relations = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,14 +133,45 @@ class PairLoss(Loss):
             )
         return class_ids(labels)
 
+    def relations(self, labels: Labels) -> PairRelations:
+        """Give what labels of any form say about every pair."""
+        if isinstance(labels, PairRelations):
+            return labels
+        if labels.is_floating_point():
+            labels = self.class_ids(labels)
+        return PairRelations.from_labels(labels)
 
-def _check_shapes(embeddings: Tensor, labels: Tensor) -> None:
-    known_form = labels.ndim == 2 or (labels.ndim == 1 and not labels.is_floating_point())
-    if embeddings.ndim != 2 or not known_form or len(labels) != len(embeddings):
+
+def relation_masks(relations: PairRelations) -> tuple[Tensor, Tensor]:
+    """Give (N, N) masks of the ordered pairs that are certainly of one class, and that are not."""
+    itself = torch.eye(len(relations), dtype=torch.bool, device=relations.device)
+    return relations.same() & ~itself, relations.different() & ~itself
+
+
+def _check_shapes(embeddings: Tensor, labels: Labels) -> None:
+    if isinstance(labels, PairRelations):
+        fits = embeddings.ndim == 2 and len(labels) == len(embeddings)
+        given = f"the relations of {len(labels)} clips"
+    else:
+        known_form = labels.ndim == 2 or (labels.ndim == 1 and not labels.is_floating_point())
+        fits = embeddings.ndim == 2 and known_form and len(labels) == len(embeddings)
+        given = f"{tuple(labels.shape)} {labels.dtype}"
+    if not fits:
         raise UsageError(
-            "a loss takes (B, D) embeddings and labels as (B,) ids, (B, L) codes or (B, C) float "
-            f"targets, got {tuple(embeddings.shape)} and {tuple(labels.shape)} {labels.dtype}"
+            "a loss takes (B, D) embeddings and labels as (B,) ids, (B, L) codes, (B, C) float "
+            f"targets or relations of the B clips, got {tuple(embeddings.shape)} and {given}"
         )
+
+
+def _check_finite(embeddings: Tensor) -> None:
+    if embeddings.isfinite().all():
+        return
+    rows = (~embeddings.isfinite().all(dim=1)).nonzero().flatten().tolist()
+    named = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+    raise DataError(
+        f"embeddings must be finite, but {len(rows)} of {len(embeddings)} rows are not: row "
+        f"{named}; look at these clips, or lower the learning rate"
+    )
 
 
 def check_choice(name: str, value: str, choices: object) -> None:

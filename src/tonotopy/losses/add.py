@@ -12,10 +12,30 @@ import torch
 from torch import Tensor
 
 from tonotopy._errors import UsageError
-from tonotopy.geometry import Distance, right_angle, unit_vectors
-from tonotopy.losses._add_moments import BatchMoments, Pooling, SideMoments, batch_moments
+from tonotopy.geometry import (
+    Distance,
+    distance_from_cosine,
+    pairwise_cosine,
+    right_angle,
+    unit_vectors,
+)
+from tonotopy.labels import PairRelations
+from tonotopy.losses._add_moments import (
+    BatchMoments,
+    Pooling,
+    SideMoments,
+    batch_moments,
+    masked_moments,
+)
 from tonotopy.losses._add_soft import soft_gram_loss, soft_gram_loss_low_rank
-from tonotopy.losses._base import PairLoss, Terms, check_choice, check_not_negative
+from tonotopy.losses._base import (
+    Labels,
+    PairLoss,
+    Terms,
+    check_choice,
+    check_not_negative,
+    relation_masks,
+)
 
 Form = Literal["moments", "gram"]
 Spread = Literal["var", "std"]
@@ -168,6 +188,7 @@ class AngularDistanceDistributionLoss(PairLoss):
             right_angle(distance) if inter_target is None else inter_target,
         )
         self.divisor: Divisor = divisor
+        self.takes_relations = pooling == "pooled"  # pairs alone name no classes
 
     @classmethod
     def published(cls, *, form: Form = "moments") -> AngularDistanceDistributionLoss:
@@ -184,15 +205,18 @@ class AngularDistanceDistributionLoss(PairLoss):
             return cls(form="gram")
         return cls(form=form, spread="std", divisor="ordered")
 
-    def compute(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Terms]:
+    def compute(self, embeddings: Tensor, labels: Labels) -> tuple[Tensor, Terms]:
         """Give the loss and mean, standard deviation and ordered number of pairs of each side."""
         u = unit_vectors(embeddings)
-        if labels.is_floating_point() and self.form == "gram":
+        if isinstance(labels, Tensor) and labels.is_floating_point() and self.form == "gram":
             return self._soft(u, labels.to(u.dtype))
-        ids = self.class_ids(labels)
-        moments = batch_moments(u, ids, distance=self.distance, pooling=self.pooling)
-        if self.form == "gram":
+        if isinstance(labels, PairRelations) or (self.pooling == "pooled" and _are_codes(labels)):
+            moments, count = self._related(u, self.relations(labels))
+        else:
+            ids = self.class_ids(labels)
             count = (ids >= 0).sum()
+            moments = batch_moments(u, ids, distance=self.distance, pooling=self.pooling)
+        if self.form == "gram":
             loss = gram_loss(moments, count, targets=self.targets, balanced=self.balanced)
         else:
             loss = moments_loss(
@@ -211,6 +235,10 @@ class AngularDistanceDistributionLoss(PairLoss):
             f"pooling={self.pooling!r}, targets={self.targets}"
         )
 
+    def _related(self, u: Tensor, relations: PairRelations) -> tuple[BatchMoments, Tensor]:
+        d = distance_from_cosine(pairwise_cosine(u), self.distance)
+        return masked_moments(d, *relation_masks(relations)), relations.known().sum()
+
     def _soft(self, u: Tensor, q: Tensor) -> tuple[Tensor, Terms]:
         if self.pooling == "macro":
             raise UsageError(
@@ -225,6 +253,10 @@ class AngularDistanceDistributionLoss(PairLoss):
             u, q, distance=self.distance, targets=self.targets, balanced=self.balanced
         )
         return loss, _terms(moments, "population")
+
+
+def _are_codes(labels: Tensor) -> bool:
+    return labels.ndim == 2 and not labels.is_floating_point()
 
 
 def _terms(moments: BatchMoments, divisor: Divisor) -> Terms:

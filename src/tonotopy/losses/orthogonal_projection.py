@@ -5,25 +5,33 @@ from __future__ import annotations
 from torch import Tensor
 
 from tonotopy.geometry import pairwise_cosine, unit_vectors
-from tonotopy.losses._add_moments import pair_masks
-from tonotopy.losses._base import PairLoss, Terms, check_not_negative
+from tonotopy.losses._base import (
+    Labels,
+    PairLoss,
+    Terms,
+    check_not_negative,
+    relation_masks,
+)
 
 COUNT_EPS = 1e-6
 """Added to both numbers of pairs, as in the published code."""
 
 
-def orthogonal_projection_parts(u: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+def orthogonal_projection_parts(
+    u: Tensor, same: Tensor, different: Tensor
+) -> tuple[Tensor, Tensor]:
     """Give 1 - mean of s over pairs of equal classes, and mean of |s| over pairs of different ones.
 
     Args:
         u: (N, D) unit vectors; s is the cosine of two.
-        ids: (N,) class ids, negative = ignored.
+        same: (N, N) mask of the ordered pairs of one class.
+        different: (N, N) mask of those of different classes.
 
     Returns:
         Two scalars, each 0 where it has no pair.
     """
     s = pairwise_cosine(u)
-    intra, inter = (mask.to(s.dtype) for mask in pair_masks(ids))
+    intra, inter = (mask.to(s.dtype) for mask in (same, different))
     n_intra, n_inter = intra.sum(), inter.sum()
     together = (n_intra > 0) * (1.0 - (intra * s).sum() / (n_intra + COUNT_EPS))
     apart = (inter * s.abs()).sum() / (n_inter + COUNT_EPS)
@@ -45,8 +53,8 @@ class OrthogonalProjectionLoss(PairLoss):
         check_not_negative("gamma", gamma)
         self.gamma = gamma
 
-    def compute(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Terms]:
+    def compute(self, embeddings: Tensor, labels: Labels) -> tuple[Tensor, Terms]:
         """Give the loss and its two parts, `intra` and `inter`, the latter without gamma."""
-        ids = self.class_ids(labels)
-        together, apart = orthogonal_projection_parts(unit_vectors(embeddings), ids)
+        masks = relation_masks(self.relations(labels))
+        together, apart = orthogonal_projection_parts(unit_vectors(embeddings), *masks)
         return together + self.gamma * apart, {"intra": together, "inter": apart}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tonotopy._errors import UsageError
 from tonotopy.geometry import Head
-from tonotopy.losses._base import Loss, Terms, check_not_negative
+from tonotopy.losses._base import Labels, Loss, Terms, check_not_negative
 
 
 class WeightedSumLoss(Loss):
@@ -36,6 +36,8 @@ class WeightedSumLoss(Loss):
         ('batch', True, True)
     """
 
+    takes_relations = True  # each part answers for itself
+
     def __init__(self, losses: Mapping[str, Loss], weights: Mapping[str, float]) -> None:
         super().__init__()
         _check_names(losses, weights)
@@ -50,7 +52,7 @@ class WeightedSumLoss(Loss):
         heads = (loss.head for loss in self._parts().values())
         return next((head for head in heads if head is not None), None)
 
-    def compute(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Terms]:
+    def compute(self, embeddings: Tensor, labels: Labels) -> tuple[Tensor, Terms]:
         """Give the weighted sum and the unweighted parts."""
         values: Terms = {name: loss(embeddings, labels) for name, loss in self._parts().items()}
         weighted = [self.weights[name] * value for name, value in values.items()]

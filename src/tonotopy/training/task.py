@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import torch
@@ -17,6 +17,7 @@ from tonotopy.audio import FeatureAugmentation, Mixup, WaveAugmentation
 from tonotopy.embedder import AudioEmbedder
 from tonotopy.losses import Loss
 from tonotopy.metrics import effective_rank, knn_accuracy, mean_pairwise_cosine
+from tonotopy.training.collectives import global_loss
 from tonotopy.training.config import OptimiserOptions
 from tonotopy.training.data import Batch, ClipDataModule
 from tonotopy.training.schedule import warmup_cosine
@@ -94,7 +95,7 @@ class EmbeddingTask(lightning.LightningModule):
             frames = torch.full_like(frames, features.shape[-1])  # a mixture is as long as both
 
         embeddings = self.embedder.encoder(features, frames)
-        loss: Tensor = self.loss(*self._gather(embeddings, targets))
+        loss = global_loss(self.loss, embeddings, targets)
         self._log_terms(loss)
         return loss
 
@@ -148,17 +149,6 @@ class EmbeddingTask(lightning.LightningModule):
     def _step_seed(self) -> int:
         key = f"{self.seed}/{self.global_step}/{self.global_rank}".encode()
         return int.from_bytes(blake2b(key, digest_size=7).digest())
-
-    def _gather(self, embeddings: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Give a loss over pairs the global batch.
-
-        The gather's backward sums over ranks and DDP averages over them, so every rank that
-        computes the same global loss gets the gradient of one process.
-        """
-        if self.loss.kind == "sample" or self.trainer.world_size == 1:
-            return embeddings, targets
-        gathered = cast("Tensor", self.all_gather(embeddings, sync_grads=True))
-        return gathered.flatten(0, 1), cast("Tensor", self.all_gather(targets)).flatten(0, 1)
 
     def _log_terms(self, loss: Tensor) -> None:
         self.last_terms = {"train/loss": loss.detach()}
