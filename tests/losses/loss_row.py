@@ -63,6 +63,9 @@ class Row:
     rotation_free: bool = False
     tolerance: float = 1e-11  # relative, against the oracle
     compiles: bool = True  # into one graph
+    constants_inside: bool = False  # parts are detached, so the gradient is not the derivative
+    order_matters: bool = False  # of the clips in a batch
+    uses_levels: bool = False  # nested classes say more than flat ones
 
     def build(self, dim: int, dtype: torch.dtype = torch.float64) -> Loss:
         torch.manual_seed(3)

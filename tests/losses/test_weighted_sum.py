@@ -12,6 +12,7 @@ from tonotopy.losses import (
     CrossEntropyLoss,
     Loss,
     PrototypeLoss,
+    Ramp,
     RBFSoftmaxLoss,
     WeightedSumLoss,
 )
@@ -34,6 +35,22 @@ def test_terms_are_unweighted_and_nested() -> None:
     }
     torch.testing.assert_close(loss.terms()["inner/add"], add(Z, Y))
     assert loss.terms()["inner/add/inter_pairs"] == 24
+
+
+def test_a_ramp_counts_training_steps_and_survives_a_checkpoint() -> None:
+    def make() -> WeightedSumLoss:
+        return WeightedSumLoss({"ce": CrossEntropyLoss(3, 4)}, {"ce": Ramp(0.0, 2.0, steps=4)})
+
+    loss, resumed = make(), make()
+    part = loss.losses["ce"]
+    seen = [(loss(Z, Y) / part(Z, Y)).item() for _ in range(3)]
+    assert seen == pytest.approx([0.0, 0.5, 1.0])
+    loss.eval()(Z, Y)  # not a training step
+    resumed.load_state_dict(loss.state_dict())
+    seen = [(resumed(Z, Y) / part(Z, Y)).item() for _ in range(3)]
+    assert seen == pytest.approx([1.5, 2.0, 2.0])
+    with pytest.raises(UsageError, match="at least 1 step"):
+        Ramp(0.0, 1.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +79,7 @@ def test_head_is_saved_once() -> None:
     assert sorted(loss.state_dict()) == [
         "losses.ce.classifier.linear.bias",
         "losses.ce.classifier.linear.weight",
+        "step",
     ]
 
 

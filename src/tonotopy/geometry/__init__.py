@@ -6,20 +6,27 @@ from tonotopy.geometry.angles import (
     distance_from_cosine,
     right_angle,
 )
+from tonotopy.geometry.angular_heads import CosineHead, SubspaceHead
+from tonotopy.geometry.distances import pairwise_euclidean, pairwise_poincare, poincare_ball
 from tonotopy.geometry.heads import Head, LinearHead, RBFHead, rbf_logits
 from tonotopy.geometry.moments import ClassMoments
 from tonotopy.geometry.unit import cosine_blocks, pairwise_cosine, unit_vectors
 
 __all__ = [
     "ClassMoments",
+    "CosineHead",
     "Distance",
     "Head",
     "LinearHead",
     "RBFHead",
+    "SubspaceHead",
     "angle_between",
     "cosine_blocks",
     "distance_from_cosine",
     "pairwise_cosine",
+    "pairwise_euclidean",
+    "pairwise_poincare",
+    "poincare_ball",
     "rbf_logits",
     "right_angle",
     "unit_vectors",

@@ -24,10 +24,11 @@ class PairRelations:
 
     Attributes:
         num_levels: H, at least 1.
+        codes: (N, H) codes that they are read off, or None for given levels.
     """
 
     def __init__(self, codes: Tensor | None, levels: Tensor | None, num_levels: int) -> None:
-        self._codes = codes
+        self.codes = codes
         self._levels = levels
         self.num_levels = num_levels
 
@@ -105,38 +106,38 @@ class PairRelations:
             rows: The first clips of the pairs.
             columns: The second ones. A clip's pair with itself is no pair; mask it.
         """
-        if self._codes is None:
+        if self.codes is None:
             levels = self._source[rows, columns]
             unknown = levels < 0
             return levels.clamp_min(0), levels.masked_fill(unknown, self.num_levels)
-        lo, hi = lca_depth_interval(self._codes[rows], self._codes[columns])
+        lo, hi = lca_depth_interval(self.codes[rows], self.codes[columns])
         same, perhaps = self._sameness(rows, columns)
         top = torch.full_like(lo, self.num_levels)
         return torch.where(same, top, lo), torch.where(perhaps, top, hi)
 
     def same(self, rows: slice = EVERYTHING, columns: slice = EVERYTHING) -> Tensor:
         """Give (R, M) bool: the two are certainly of one class."""
-        if self._codes is None:
+        if self.codes is None:
             return self._source[rows, columns] == self.num_levels
         return self._sameness(rows, columns)[0]
 
     def different(self, rows: slice = EVERYTHING, columns: slice = EVERYTHING) -> Tensor:
         """Give (R, M) bool: the two are certainly of different classes."""
-        if self._codes is None:
+        if self.codes is None:
             levels = self._source[rows, columns]
             return (levels >= 0) & (levels < self.num_levels)
         return ~self._sameness(rows, columns)[1]
 
     def known(self) -> Tensor:
         """Give (N,) bool: something is known about the clip's place."""
-        if self._codes is None:
+        if self.codes is None:
             eye = torch.eye(len(self), dtype=torch.bool, device=self.device)
             return ((self._source >= 0) & ~eye).any(dim=1)
-        return self._codes[:, 0] >= 0
+        return self.codes[:, 0] >= 0
 
     @property
     def _source(self) -> Tensor:
-        source = self._levels if self._codes is None else self._codes
+        source = self._levels if self.codes is None else self.codes
         assert source is not None, "relations have either codes or levels"
         return source
 

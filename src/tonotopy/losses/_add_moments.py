@@ -18,12 +18,35 @@ Pooling = Literal["pooled", "macro"]
 """Every pair counts equally, or every pair of classes does."""
 
 
+Spread = Literal["var", "std"]
+Divisor = Literal["population", "ordered"]
+
+
 class SideMoments(NamedTuple):
     """Moments of the distances of one side: scalars, 0 where there is no pair."""
 
     mean: Tensor
     variance: Tensor  # population
     pairs: Tensor  # ordered: twice the number of distances
+
+    def spread(self, kind: Spread, divisor: Divisor = "population") -> Tensor:
+        """Give variance or standard deviation.
+
+        Args:
+            kind: Which.
+            divisor: Of the variance: the number of pairs, or the ordered number less one.
+        """
+        # One distance has no spread, and it is counted in both orders.
+        variance = torch.where(self.pairs > 2, self.variance, torch.zeros_like(self.variance))
+        if divisor == "ordered":
+            variance = variance * self.pairs / (self.pairs - 1.0).clamp_min(1.0)
+        return variance if kind == "var" else _root(variance)
+
+
+def _root(x: Tensor) -> Tensor:
+    """Square root with slope 0 at 0, where that of `sqrt` is infinite."""
+    positive = x > 0.0
+    return torch.where(positive, torch.where(positive, x, torch.ones_like(x)).sqrt(), x)
 
 
 class BatchMoments(NamedTuple):

@@ -22,8 +22,9 @@ from tonotopy.geometry import (
 from tonotopy.labels import PairRelations
 from tonotopy.losses._add_moments import (
     BatchMoments,
+    Divisor,
     Pooling,
-    SideMoments,
+    Spread,
     batch_moments,
     masked_moments,
 )
@@ -38,8 +39,6 @@ from tonotopy.losses._base import (
 )
 
 Form = Literal["moments", "gram"]
-Spread = Literal["var", "std"]
-Divisor = Literal["population", "ordered"]
 Weights = tuple[float, float, float, float]
 
 EQUAL_WEIGHTS: Weights = (1.0, 1.0, 1.0, 1.0)
@@ -70,7 +69,7 @@ def moments_loss(
     for side, target, (mean_weight, spread_weight) in sides:
         present = side.pairs > 0
         total = total + mean_weight * present * (side.mean - target).square()
-        total = total + spread_weight * _spread(side, spread, divisor)
+        total = total + spread_weight * side.spread(spread, divisor)
     return total
 
 
@@ -95,20 +94,6 @@ def gram_loss(
         share = (side.pairs > 0) if balanced else side.pairs / count.square().clamp_min(1)
         total = total + share * ((side.mean - target).square() + side.variance)
     return total
-
-
-def _spread(side: SideMoments, spread: Spread, divisor: Divisor) -> Tensor:
-    # One distance has no spread, and it is counted in both orders.
-    variance = torch.where(side.pairs > 2, side.variance, torch.zeros_like(side.variance))
-    if divisor == "ordered":
-        variance = variance * side.pairs / (side.pairs - 1.0).clamp_min(1.0)
-    return variance if spread == "var" else _root(variance)
-
-
-def _root(x: Tensor) -> Tensor:
-    """Square root with slope 0 at 0, where that of `sqrt` is infinite."""
-    positive = x > 0.0
-    return torch.where(positive, torch.where(positive, x, torch.ones_like(x)).sqrt(), x)
 
 
 class AngularDistanceDistributionLoss(PairLoss):
@@ -263,7 +248,7 @@ def _terms(moments: BatchMoments, divisor: Divisor) -> Terms:
     terms: Terms = {}
     for name, side in zip(("intra", "inter"), moments, strict=True):
         terms[f"{name}_mean"] = side.mean
-        terms[f"{name}_std"] = _spread(side, "std", divisor)
+        terms[f"{name}_std"] = side.spread("std", divisor)
         terms[f"{name}_pairs"] = side.pairs
     return terms
 
