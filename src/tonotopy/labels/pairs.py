@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tonotopy._errors import UsageError
-from tonotopy.labels.tree import UNKNOWN
+from tonotopy.labels.tree import NO_LEVEL, UNKNOWN
 
 
 def lca_depth_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,14 +41,36 @@ def lca_depth_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
             f"expected codes (B, L) and (M, L) of one tree, got {tuple(a.shape)} and "
             f"{tuple(b.shape)}; make both with the same LabelTree.encode"
         )
+    lo, hi, _, _ = shared_prefix(a, b)
+    return lo.long(), hi.long()
+
+
+def shared_prefix(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Bound the common depth of every pair of codes, and say whether they are one leaf.
+
+    Args:
+        a: (B, L) codes.
+        b: (M, L) codes.
+
+    Returns:
+        (B, M) each: least and greatest depth, int8, or int16 for trees of 127 levels and more;
+        whether the two are certainly, and whether they are perhaps, the same leaf, bool.
+    """
     certain = torch.ones(len(a), len(b), dtype=torch.bool, device=a.device)
-    possible = certain.clone()
-    lo, hi = certain.long() * 0, certain.long() * 0
-    # Level by level: B x M x L values never stand in memory at once.
+    possible, same, perhaps = certain.clone(), certain.clone(), certain.clone()
+    narrow = a.shape[1] < 127
+    lo = torch.zeros_like(certain, dtype=torch.int8 if narrow else torch.int16)
+    hi = lo.clone()
+    # Level by level, so that B x M x L values never stand in memory at once, and in bytes, as the
+    # time it takes is that of the memory.
     for left, right in zip(a.T[:, :, None], b.T[:, None, :], strict=True):
-        equal = (left == right) & (left >= 0)
-        certain &= equal
-        possible &= equal | (torch.minimum(left, right) == UNKNOWN)
-        lo += certain
-        hi += possible
-    return lo, hi
+        equal = left == right
+        unknown = (left == UNKNOWN) | (right == UNKNOWN)
+        exists = (left != NO_LEVEL) & (right != NO_LEVEL)
+        same &= equal & ~unknown
+        perhaps &= equal | unknown
+        certain &= equal & (left >= 0)
+        possible &= (equal | unknown) & exists
+        lo += certain.view(torch.int8) if narrow else certain
+        hi += possible.view(torch.int8) if narrow else possible
+    return lo, hi, same, perhaps

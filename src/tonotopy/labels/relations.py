@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tonotopy._errors import UsageError
-from tonotopy.labels.pairs import lca_depth_interval
+from tonotopy.labels.pairs import shared_prefix
 from tonotopy.labels.tree import UNKNOWN
 
 EVERYTHING = slice(None)
@@ -25,16 +25,29 @@ class PairRelations:
     Attributes:
         num_levels: H, at least 1.
         codes: (N, H) codes that they are read off, or None for given levels.
+        remembered: The last so many clips come from earlier batches: pairs of two of them count as
+            unknown, since nothing can be learned from them any more.
     """
 
-    def __init__(self, codes: Tensor | None, levels: Tensor | None, num_levels: int) -> None:
+    def __init__(
+        self,
+        codes: Tensor | None,
+        levels: Tensor | None,
+        num_levels: int,
+        remembered: int = 0,
+    ) -> None:
         self.codes = codes
         self._levels = levels
         self.num_levels = num_levels
+        self.remembered = remembered
 
     @classmethod
-    def from_labels(cls, labels: Tensor) -> PairRelations:
-        """Read class ids (N,), negative = unknown, or codes (N, L) of `LabelTree.encode`.
+    def from_labels(cls, labels: Tensor, remembered: int = 0) -> PairRelations:
+        """Read the relations off the labels of the clips.
+
+        Args:
+            labels: Class ids (N,), negative = unknown, or codes (N, L) of `LabelTree.encode`.
+            remembered: How many clips, at the end, come from earlier batches.
 
         Raises:
             UsageError: The labels have another form.
@@ -45,10 +58,10 @@ class PairRelations:
                 f"{tuple(labels.shape)} {labels.dtype}"
             )
         if labels.ndim == 1:
-            return cls(labels.clamp_min(UNKNOWN)[:, None], None, 1)
+            return cls(labels.clamp_min(UNKNOWN)[:, None], None, 1, remembered)
         if labels.shape[1] == 0:
             labels = labels.new_full((len(labels), 1), UNKNOWN)
-        return cls(labels, None, labels.shape[1])
+        return cls(labels, None, labels.shape[1], remembered)
 
     @classmethod
     def from_levels(cls, levels: Tensor, num_levels: int) -> PairRelations:
@@ -64,7 +77,7 @@ class PairRelations:
 
         Examples:
             >>> levels = torch.tensor([[2, 1, 0], [1, 2, -1], [0, -1, 2]])
-            >>> PairRelations.from_levels(levels, num_levels=2).different().int().tolist()
+            >>> PairRelations.from_levels(levels, num_levels=2).masks()[1].int().tolist()
             [[0, 1, 1], [1, 0, 0], [1, 0, 0]]
         """
         square = levels.ndim == 2 and levels.shape[0] == levels.shape[1]
@@ -100,7 +113,7 @@ class PairRelations:
     def bounds(
         self, rows: slice = EVERYTHING, columns: slice = EVERYTHING
     ) -> tuple[Tensor, Tensor]:
-        """Give lo and hi, (R, M) ints each: how many levels two clips share at least and at most.
+        """Give lo and hi, (R, M) small ints each: levels that two clips share at least and at most.
 
         Args:
             rows: The first clips of the pairs.
@@ -108,25 +121,31 @@ class PairRelations:
         """
         if self.codes is None:
             levels = self._source[rows, columns]
-            unknown = levels < 0
-            return levels.clamp_min(0), levels.masked_fill(unknown, self.num_levels)
-        lo, hi = lca_depth_interval(self.codes[rows], self.codes[columns])
-        same, perhaps = self._sameness(rows, columns)
-        top = torch.full_like(lo, self.num_levels)
-        return torch.where(same, top, lo), torch.where(perhaps, top, hi)
+            lo, hi = levels.clamp_min(0), levels.masked_fill(levels < 0, self.num_levels)
+        else:
+            lo, hi, same, perhaps = shared_prefix(self.codes[rows], self.codes[columns])
+            lo.masked_fill_(same, self.num_levels)
+            hi.masked_fill_(perhaps, self.num_levels)
+        if self.remembered:
+            past = self._past(rows, columns)
+            lo, hi = lo.masked_fill(past, 0), hi.masked_fill(past, self.num_levels)
+        return lo, hi
 
-    def same(self, rows: slice = EVERYTHING, columns: slice = EVERYTHING) -> Tensor:
-        """Give (R, M) bool: the two are certainly of one class."""
-        if self.codes is None:
-            return self._source[rows, columns] == self.num_levels
-        return self._sameness(rows, columns)[0]
+    def masks(self, rows: slice = EVERYTHING) -> tuple[Tensor, Tensor]:
+        """Give (R, N) bool each: the pairs certainly of one class, and those certainly of two.
 
-    def different(self, rows: slice = EVERYTHING, columns: slice = EVERYTHING) -> Tensor:
-        """Give (R, M) bool: the two are certainly of different classes."""
+        A clip's pair with itself is in neither.
+        """
         if self.codes is None:
-            levels = self._source[rows, columns]
-            return (levels >= 0) & (levels < self.num_levels)
-        return ~self._sameness(rows, columns)[1]
+            levels = self._source[rows]
+            same, different = levels == self.num_levels, (levels >= 0) & (levels < self.num_levels)
+        else:
+            same, perhaps = _sameness(self.codes[rows], self.codes)
+            different = ~perhaps
+        left_out = self._places(rows) == self._places(EVERYTHING).T
+        if self.remembered:
+            left_out = left_out | self._past(rows, EVERYTHING)
+        return same & ~left_out, different & ~left_out
 
     def known(self) -> Tensor:
         """Give (N,) bool: something is known about the clip's place."""
@@ -141,14 +160,22 @@ class PairRelations:
         assert source is not None, "relations have either codes or levels"
         return source
 
-    def _sameness(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-        """Give whether two labels are certainly, and whether they are perhaps, the same leaf."""
-        a, b = self._source[rows], self._source[columns]
-        certain = torch.ones(len(a), len(b), dtype=torch.bool, device=a.device)
-        possible = certain.clone()
-        for left, right in zip(a.T[:, :, None], b.T[:, None, :], strict=True):
-            unknown = (left == UNKNOWN) | (right == UNKNOWN)
-            equal = left == right
-            certain &= equal & ~unknown
-            possible &= equal | unknown
-        return certain, possible
+    def _places(self, clips: slice) -> Tensor:
+        start, stop, _ = clips.indices(len(self))
+        return torch.arange(start, stop, device=self.device)[:, None]
+
+    def _past(self, rows: slice, columns: slice) -> Tensor:
+        first = len(self) - self.remembered
+        return (self._places(rows) >= first) & (first <= self._places(columns).T)
+
+
+def _sameness(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Give whether two labels are certainly, and whether they are perhaps, the same leaf."""
+    certain = torch.ones(len(a), len(b), dtype=torch.bool, device=a.device)
+    possible = certain.clone()
+    for left, right in zip(a.T[:, :, None], b.T[:, None, :], strict=True):
+        unknown = (left == UNKNOWN) | (right == UNKNOWN)
+        equal = left == right
+        certain &= equal & ~unknown
+        possible &= equal | unknown
+    return certain, possible

@@ -4,6 +4,9 @@ from tonotopy.losses._base import ClassifierLoss, Loss, PairLoss
 from tonotopy.losses.adacos import AdaCosLoss
 from tonotopy.losses.adaproj import AdaProjLoss
 from tonotopy.losses.add import AngularDistanceDistributionLoss
+from tonotopy.losses.alignment_uniformity import AlignmentUniformityLoss
+from tonotopy.losses.angular_contrastive import AngularContrastiveLoss, angular_contrastive_loss
+from tonotopy.losses.angular_margin_contrastive import AngularMarginContrastiveLoss
 from tonotopy.losses.compactness import (
     CompactnessLoss,
     DeepSVDDLoss,
@@ -11,11 +14,14 @@ from tonotopy.losses.compactness import (
     OneClassCompactnessLoss,
 )
 from tonotopy.losses.cpcc import CPCCLoss
+from tonotopy.losses.cross_batch_memory import CrossBatchMemory
 from tonotopy.losses.cross_entropy import CrossEntropyLoss, cross_entropy
 from tonotopy.losses.focal import FocalLoss, focal_loss
 from tonotopy.losses.generalized_triplet import GeneralizedTripletLoss
+from tonotopy.losses.grad_cache import GradCache
 from tonotopy.losses.hierarchical_cross_entropy import HierarchicalCrossEntropyLoss
 from tonotopy.losses.hierarchical_prototype import HierarchicalPrototypeLoss
+from tonotopy.losses.himulcon import HiMulConLoss
 from tonotopy.losses.interop import FromMetricLearning, ToMetricLearning
 from tonotopy.losses.leaf_cross_entropy import LeafCrossEntropyLoss
 from tonotopy.losses.level_cross_entropy import LevelCrossEntropyLoss
@@ -32,6 +38,7 @@ from tonotopy.losses.node_weights import (
     node_class_weights,
     node_positive_weights,
 )
+from tonotopy.losses.ntxent import NTXentLoss
 from tonotopy.losses.orthogonal_projection import OrthogonalProjectionLoss
 from tonotopy.losses.prototypes import AngularPrototypeLoss, PrototypeLoss
 from tonotopy.losses.quadruplet import QuadrupletLoss
@@ -39,30 +46,38 @@ from tonotopy.losses.rank_based import RankBasedLoss
 from tonotopy.losses.rbf_softmax import RBFSoftmaxLoss
 from tonotopy.losses.soft_label import SoftLabelLoss
 from tonotopy.losses.subcluster_adacos import SubclusterAdaCosLoss
+from tonotopy.losses.supcon import SupConLoss
 from tonotopy.losses.tree_distance_distribution import TreeDistanceDistributionLoss
 from tonotopy.losses.weighted_sum import Ramp, WeightedSumLoss
 
 __all__ = [
     "AdaCosLoss",
     "AdaProjLoss",
+    "AlignmentUniformityLoss",
+    "AngularContrastiveLoss",
     "AngularDistanceDistributionLoss",
+    "AngularMarginContrastiveLoss",
     "AngularPrototypeLoss",
     "ArcFaceLoss",
     "CPCCLoss",
     "ClassifierLoss",
     "CompactnessLoss",
     "CosFaceLoss",
+    "CrossBatchMemory",
     "CrossEntropyLoss",
     "DeepSVDDLoss",
     "DescriptivenessCompactnessLoss",
     "FocalLoss",
     "FromMetricLearning",
     "GeneralizedTripletLoss",
+    "GradCache",
+    "HiMulConLoss",
     "HierarchicalCrossEntropyLoss",
     "HierarchicalPrototypeLoss",
     "LeafCrossEntropyLoss",
     "LevelCrossEntropyLoss",
     "Loss",
+    "NTXentLoss",
     "NodeBCELoss",
     "NormalizedSoftmaxLoss",
     "OneClassCompactnessLoss",
@@ -76,9 +91,11 @@ __all__ = [
     "SoftLabelLoss",
     "SphereFaceLoss",
     "SubclusterAdaCosLoss",
+    "SupConLoss",
     "ToMetricLearning",
     "TreeDistanceDistributionLoss",
     "WeightedSumLoss",
+    "angular_contrastive_loss",
     "cross_entropy",
     "focal_loss",
     "largest_margin",

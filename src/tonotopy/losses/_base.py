@@ -142,12 +142,6 @@ class PairLoss(Loss):
         return PairRelations.from_labels(labels)
 
 
-def relation_masks(relations: PairRelations) -> tuple[Tensor, Tensor]:
-    """Give (N, N) masks of the ordered pairs that are certainly of one class, and that are not."""
-    itself = torch.eye(len(relations), dtype=torch.bool, device=relations.device)
-    return relations.same() & ~itself, relations.different() & ~itself
-
-
 def _check_shapes(embeddings: Tensor, labels: Labels) -> None:
     if isinstance(labels, PairRelations):
         fits = embeddings.ndim == 2 and len(labels) == len(embeddings)

@@ -84,7 +84,7 @@ def count_by_masks(
     for h in range(relations.num_levels):
         is_negative = (hi == h) & ~itself
         is_positive = _positives(lo, h, adjacent, itself)
-        margin = margins[:, h][lo]
+        margin = margins[:, h][lo.long()]
         nearer, farther = active_counts(d + margin, d, is_positive, is_negative)
         slope += nearer - farther
         sums = sums + _sums(nearer, margin, is_positive, is_negative)
@@ -115,7 +115,7 @@ def count_by_groups(d: Tensor, codes: Tensor, margins: Tensor, *, adjacent: bool
             ).unsqueeze(1)
             lo, _ = relations.bounds(rows, node)
             is_positive = _positives(lo, h, adjacent, itself)
-            margin = margins[:, h][lo]
+            margin = margins[:, h][lo.long()]
             near, left, right = (
                 d[rows, node],
                 slice(parent.start, node.start),

@@ -35,7 +35,6 @@ from tonotopy.losses._base import (
     Terms,
     check_choice,
     check_not_negative,
-    relation_masks,
 )
 
 Form = Literal["moments", "gram"]
@@ -222,7 +221,7 @@ class AngularDistanceDistributionLoss(PairLoss):
 
     def _related(self, u: Tensor, relations: PairRelations) -> tuple[BatchMoments, Tensor]:
         d = distance_from_cosine(pairwise_cosine(u), self.distance)
-        return masked_moments(d, *relation_masks(relations)), relations.known().sum()
+        return masked_moments(d, *relations.masks()), relations.known().sum()
 
     def _soft(self, u: Tensor, q: Tensor) -> tuple[Tensor, Terms]:
         if self.pooling == "macro":

@@ -128,14 +128,14 @@ class GeneralizedTripletLoss(PairLoss):
         relations = self.relations(labels)
         margins = _margin_table(self.margin, relations.num_levels).to(embeddings)
         adjacent = self.pairs == "adjacent"
-        if relations.codes is None or len(embeddings) <= DENSE:
+        codes = None if relations.remembered else relations.codes
+        if codes is None or len(embeddings) <= DENSE:
             d = triplet_distances(embeddings, self.distance)
             counts = count_by_masks(d.detach(), relations, margins, adjacent=adjacent)
         else:
-            order = _lexicographic(relations.codes)
+            order = _lexicographic(codes)
             d = triplet_distances(embeddings[order], self.distance)
-            codes = relations.codes[order]
-            counts = count_by_groups(d.detach(), codes, margins, adjacent=adjacent)
+            counts = count_by_groups(d.detach(), codes[order], margins, adjacent=adjacent)
         loss = generalized_triplet_loss(d, counts, reduction=self.reduction)
         share = counts.active / counts.triplets.clamp_min(1.0)
         return loss, {"triplets": counts.triplets, "active": share}

@@ -10,7 +10,6 @@ from tonotopy.losses._base import (
     PairLoss,
     Terms,
     check_not_negative,
-    relation_masks,
 )
 
 COUNT_EPS = 1e-6
@@ -55,6 +54,6 @@ class OrthogonalProjectionLoss(PairLoss):
 
     def compute(self, embeddings: Tensor, labels: Labels) -> tuple[Tensor, Terms]:
         """Give the loss and its two parts, `intra` and `inter`, the latter without gamma."""
-        masks = relation_masks(self.relations(labels))
+        masks = self.relations(labels).masks()
         together, apart = orthogonal_projection_parts(unit_vectors(embeddings), *masks)
         return together + self.gamma * apart, {"intra": together, "inter": apart}

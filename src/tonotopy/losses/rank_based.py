@@ -21,6 +21,10 @@ RankReduction = Literal["mean_all", "mean_misplaced"]
 SphereDistance = Literal["cosine", "euclidean"]
 
 
+EDGE_TARGETS = ("block_nearest", "block_first")
+"""Targets that need no more of the sorted distances than the edges of the blocks."""
+
+
 class RankBlocks(NamedTuple):
     """The sorted distances of each row and the block of places that each rank owns in them.
 
@@ -81,17 +85,13 @@ def rank_based_loss(
     # Pairs that do not count may have no block at all, whose edges are infinite.
     wanted = torch.where(misplaced, wanted, d.detach())
     error = torch.where(misplaced, d - wanted, torch.zeros_like(d)).square().sum()
-    number = known.sum() if reduction == "mean_all" else misplaced.sum()
-    share = misplaced.sum() / known.sum().clamp_min(1)
-    return error / number.clamp_min(1), share
-
-
-EDGE_TARGETS = ("block_nearest", "block_first")
-"""Targets that need no more of the sorted distances than the edges of the blocks."""
+    pairs, wrong = known.count_nonzero(), misplaced.count_nonzero()
+    number = pairs if reduction == "mean_all" else wrong
+    return error / number.clamp_min(1), wrong / pairs.clamp_min(1)
 
 
 def _blocks(d: Tensor, ranks: Tensor, num_ranks: int, *, edges_only: bool) -> RankBlocks:
-    counts = torch.stack([(ranks == r).sum(dim=1) for r in range(num_ranks)], dim=1)
+    counts = torch.stack([_count_rows(ranks == r) for r in range(num_ranks)], dim=1)
     stop = counts.cumsum(dim=1)
     start = stop - counts
     places = torch.cat([start, stop - 1], dim=1).clamp(0, d.shape[1] - 1)
@@ -102,6 +102,11 @@ def _blocks(d: Tensor, ranks: Tensor, num_ranks: int, *, edges_only: bool) -> Ra
         ordered, _ = d.masked_fill(ranks < 0, torch.inf).sort(dim=1)
         edges = ordered.gather(1, places)
     return RankBlocks(ordered, start, stop, edges[:, :num_ranks], edges[:, num_ranks:])
+
+
+def _count_rows(mask: Tensor) -> Tensor:
+    # Counting all at once is several times as fast as along a dimension.
+    return mask.count_nonzero().reshape(1) if len(mask) == 1 else mask.sum(dim=1)
 
 
 def _selected(d: Tensor, ranks: Tensor, places: Tensor) -> Tensor:

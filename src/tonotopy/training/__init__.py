@@ -11,12 +11,14 @@ from tonotopy.training.config import (
 
 if TYPE_CHECKING:
     from tonotopy.training._run import fit, resume
+    from tonotopy.training.collectives import global_loss
 
 __all__ = [
     "FitConfig",
     "OptimiserOptions",
     "SplitOptions",
     "fit",
+    "global_loss",
     "register_component_type",
     "resume",
 ]
@@ -28,4 +30,8 @@ def __getattr__(name: str) -> Any:
         from tonotopy.training import _run
 
         return getattr(_run, name)
+    if name == "global_loss":
+        from tonotopy.training.collectives import global_loss
+
+        return global_loss
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
