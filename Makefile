@@ -6,7 +6,7 @@ PYTHON ?= python3
 DATA ?=
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 demo: $(VENV)/.core
 	$(BIN)/tonotopy demo $(DATA)
@@ -18,6 +18,11 @@ test: $(VENV)/.dev
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+bench: $(VENV)/.dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/losses.py --peers
+	$(BIN)/python benchmarks/peers/defects.py
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

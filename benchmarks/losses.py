@@ -32,7 +32,7 @@ CLASSES = 128
 TREE = LabelTree.from_paths(
     [(str(a), str(b), str(c)) for a in range(8) for b in range(4) for c in range(4)]
 )
-PEER_LIMIT_S = 300.0
+LIMIT_S = 60.0
 Step = Callable[[], Tensor]
 
 
@@ -187,7 +187,7 @@ def run_case(name: str, batch: int, dim: int, device: str, who: str) -> dict[str
     command = [sys.executable, __file__, "--case", case]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PEER_LIMIT_S, check=True
+            command, capture_output=True, text=True, timeout=LIMIT_S, check=True
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
         return None
@@ -199,7 +199,7 @@ def row_of(name: str, batch: int, dim: int, device: str, peers: bool) -> str:
     """Measure a loss and its peer, and write a row."""
     ours = run_case(name, batch, dim, device, "ours")
     if ours is None:
-        return f"| {name} | {batch} | {dim} | failed or over {PEER_LIMIT_S:.0f} s | | | | |"
+        return f"| {name} | {batch} | {dim} | failed or over {LIMIT_S:.0f} s | | | | |"
     cells = [
         f"{1e3 * ours['seconds']:.1f}",
         f"{ours['seconds'] / ours['floor']:.1f}",
@@ -208,7 +208,7 @@ def row_of(name: str, batch: int, dim: int, device: str, peers: bool) -> str:
     if peers and make_peer(name, dim) is not None:
         peer = run_case(name, batch, dim, device, "peer")
         if peer is None:
-            cells += [f"failed or over {PEER_LIMIT_S:.0f} s", ""]
+            cells += [f"failed or over {LIMIT_S:.0f} s", ""]
         else:
             cells += [
                 f"{peer['seconds'] / ours['seconds']:.1f}",

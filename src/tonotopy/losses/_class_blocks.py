@@ -39,12 +39,14 @@ def own_and_others(
         scale · cosine over the sub-centres of all other classes.
     """
     classes = len(centres) // subclusters
-    owned = centres.reshape(classes, subclusters, -1)
-    own = (owned[ids] * u.unsqueeze(1)).sum(dim=2)
     if len(u) * len(centres) > DENSE_ENTRIES:
+        owned = centres.reshape(classes, subclusters, -1)
+        own = (owned[ids] * u.unsqueeze(1)).sum(dim=2)
         blocked: Tensor = _BlockedLogSumExp.apply(u, centres, ids, scale, subclusters)  # type: ignore[no-untyped-call]  # torch's own
         return own, blocked
-    logits = class_logits(pairwise_cosine(u, centres).view(-1, classes, subclusters), scale)
+    s = pairwise_cosine(u, centres).view(-1, classes, subclusters)
+    own = s.gather(1, ids[:, None, None].expand(-1, 1, subclusters)).squeeze(1)
+    logits = class_logits(s, scale)
     mine = ids.unsqueeze(1) == torch.arange(classes, device=ids.device)
     return own, logits.masked_fill(mine, -torch.inf).logsumexp(dim=1)
 

@@ -165,20 +165,19 @@ class _RowStatistics(torch.autograd.Function):
     def backward(ctx: Any, grad_lse: Tensor, grad_near: Tensor, _: Tensor) -> Any:
         u, scale, lse = ctx.saved_tensors
         grad_u = torch.zeros_like(u)
-        grad_scale = torch.zeros_like(scale)
+        grad_scale = torch.zeros_like(scale) if ctx.needs_input_grad[1] else None
         for rows in _slices(len(u), ctx.step):
             s = pairwise_cosine(u[rows], u)
-            logits = s * scale
-            share, slope = torch.zeros_like(s), torch.zeros_like(s)
+            slope = torch.zeros_like(s)
             masks = pair_masks(ctx.relations, rows, by_level=ctx.by_level)
             for level, (positive, negative) in enumerate(masks):
                 column = slice(level, level + 1)
-                p = (logits - lse[rows, column]).exp_()
-                p.masked_fill_(~(positive | negative), 0.0)
-                share += p.mul_(grad_lse[rows, column])
-                slope += positive * grad_near[rows, column]
-            slope += share * scale
-            grad_scale += share.mul_(s).sum()
+                share = torch.sub(s * scale, lse[rows, column]).exp_()
+                share.mul_(grad_lse[rows, column]).masked_fill_(~(positive | negative), 0.0)
+                if grad_scale is not None:
+                    grad_scale += (share * s).sum()
+                slope.addcmul_(share, scale)
+                slope.addcmul_(positive.to(s.dtype), grad_near[rows, column])
             # A cosine moves both its vectors.
             grad_u[rows] += slope @ u
             grad_u.addmm_(slope.mT, u[rows])

@@ -23,6 +23,9 @@ BLOCK = 2**21
 """Pairs of anchor and negative that are looked at together."""
 
 
+Margin = Tensor | float
+
+
 class TripletCounts(NamedTuple):
     """What the triplets of a batch add up to, a scalar each but for `slope`.
 
@@ -40,7 +43,10 @@ class TripletCounts(NamedTuple):
 
 
 def active_counts(
-    positives: Tensor, negatives: Tensor, is_positive: Tensor, is_negative: Tensor
+    positives: Tensor,
+    negatives: Tensor,
+    is_positive: Tensor,
+    is_negative: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Count, for each distance of R anchors, the active triplets that it is part of.
 
@@ -48,7 +54,7 @@ def active_counts(
         positives: (R, P) distances plus margin.
         negatives: (R, M) distances.
         is_positive: (R, P) bool, which of them are positives of the anchor.
-        is_negative: (R, M) bool.
+        is_negative: (R, M) bool. Default: all are.
 
     Returns:
         (R, P) number of negatives nearer than each positive, and (R, M) number of positives
@@ -56,24 +62,28 @@ def active_counts(
     """
     keys, order = positives.masked_fill(~is_positive, -torch.inf).sort(dim=1)
     rank = torch.searchsorted(keys, negatives.contiguous(), right=True)
-    farther = (positives.shape[1] - rank) * is_negative
+    farther = positives.shape[1] - rank
+    if is_negative is None:
+        counted = torch.ones((), dtype=torch.long, device=rank.device).expand_as(rank)
+    else:
+        farther, counted = farther * is_negative, is_negative.long()
     # A positive at place r is active for the negatives whose rank is r or less.
     histogram = torch.zeros(len(keys), keys.shape[1] + 1, dtype=torch.long, device=keys.device)
-    histogram.scatter_add_(1, rank, is_negative.long())
+    histogram.scatter_add_(1, rank, counted)
     nearer = torch.zeros_like(order).scatter_(1, order, histogram.cumsum(dim=1)[:, :-1])
     return nearer * is_positive, farther
 
 
 def count_by_masks(
-    d: Tensor, relations: PairRelations, margins: Tensor, *, adjacent: bool
+    d: Tensor, relations: PairRelations, margin: Margin, *, adjacent: bool
 ) -> TripletCounts:
     """Count over all pairs at once, level by level: any relations, fixed shapes.
 
     Args:
         d: (N, N) distances, detached.
         relations: Of the N clips; H levels.
-        margins: (H + 1, H + 1) margin of a positive that shares row and a negative that shares
-            column levels with the anchor.
+        margin: One for all triplets; or (H + 1, H + 1), that of a positive that shares row and a
+            negative that shares column levels with the anchor.
         adjacent: Whether a negative meets only the positives of the next level that the anchor
             has in the batch.
     """
@@ -84,14 +94,15 @@ def count_by_masks(
     for h in range(relations.num_levels):
         is_negative = (hi == h) & ~itself
         is_positive = _positives(lo, h, adjacent, itself)
-        margin = margins[:, h][lo.long()]
-        nearer, farther = active_counts(d + margin, d, is_positive, is_negative)
+        added = _margin_at(margin, lo, h)
+        nearer, farther = active_counts(d + added, d, is_positive, is_negative)
         slope += nearer - farther
-        sums = sums + _sums(nearer, margin, is_positive, is_negative)
+        triplets = is_positive.sum(dim=1, dtype=torch.float64) @ is_negative.sum(dim=1).double()
+        sums = sums + _sums(nearer, added, triplets)
     return TripletCounts(slope, *sums)
 
 
-def count_by_groups(d: Tensor, codes: Tensor, margins: Tensor, *, adjacent: bool) -> TripletCounts:
+def count_by_groups(d: Tensor, codes: Tensor, margin: Margin, *, adjacent: bool) -> TripletCounts:
     """Count node by node of the label tree, in no more space than the result.
 
     Sorted by label, the clips below a node lie together: they are the positives of each other, and
@@ -100,34 +111,30 @@ def count_by_groups(d: Tensor, codes: Tensor, margins: Tensor, *, adjacent: bool
     Args:
         d: (N, N) distances, detached, of clips in the order of `codes`.
         codes: (N, L) codes in lexicographic order.
-        margins: As in `count_by_masks`.
+        margin: As in `count_by_masks`.
         adjacent: As in `count_by_masks`.
     """
     slope = torch.zeros_like(d)
     sums = d.new_zeros(3, dtype=torch.float64)
     relations = PairRelations.from_labels(codes)
+    itself = torch.eye(len(d), dtype=torch.bool, device=d.device)
+    levels_matter = adjacent or isinstance(margin, Tensor)
     for h, parent, node in _groups(codes.cpu().numpy()):
+        left, right = slice(parent.start, node.start), slice(node.stop, parent.stop)
         size = max(1, BLOCK // (parent.stop - parent.start))
         for start in range(node.start, node.stop, size):
             rows = slice(start, min(start + size, node.stop))
-            itself = torch.arange(node.start, node.stop, device=d.device) == torch.arange(
-                rows.start, rows.stop, device=d.device
-            ).unsqueeze(1)
-            lo, _ = relations.bounds(rows, node)
-            is_positive = _positives(lo, h, adjacent, itself)
-            margin = margins[:, h][lo.long()]
-            near, left, right = (
-                d[rows, node],
-                slice(parent.start, node.start),
-                slice(node.stop, parent.stop),
-            )
+            is_positive, added = ~itself[rows, node], margin
+            if levels_matter:
+                lo, _ = relations.bounds(rows, node)
+                is_positive = _positives(lo, h, adjacent, itself[rows, node])
+                added = _margin_at(margin, lo, h)
             far = torch.cat([d[rows, left], d[rows, right]], dim=1)
-            is_negative = torch.ones_like(far, dtype=torch.bool)
-            nearer, farther = active_counts(near + margin, far, is_positive, is_negative)
+            nearer, farther = active_counts(d[rows, node] + added, far, is_positive)
             slope[rows, node] += nearer
             slope[rows, left] -= farther[:, : left.stop - left.start]
             slope[rows, right] -= farther[:, left.stop - left.start :]
-            sums += _sums(nearer, margin, is_positive, is_negative)
+            sums += _sums(nearer, added, is_positive.sum() * far.shape[1])
     return TripletCounts(slope, *sums)
 
 
@@ -140,11 +147,18 @@ def _positives(lo: Tensor, h: int, adjacent: bool, itself: Tensor) -> Tensor:
     return is_positive
 
 
-def _sums(nearer: Tensor, margin: Tensor, is_positive: Tensor, is_negative: Tensor) -> Tensor:
-    """Give margins, active triplets and valid triplets."""
-    margins = (nearer * margin).sum(dtype=torch.float64)
-    pairs = is_positive.sum(dim=1, dtype=torch.float64) * is_negative.sum(dim=1)
-    return torch.stack([margins, nearer.sum(dtype=torch.float64), pairs.sum()])
+def _margin_at(margin: Margin, lo: Tensor, h: int) -> Margin:
+    return margin[:, h][lo.long()] if isinstance(margin, Tensor) else margin
+
+
+def _sums(nearer: Tensor, margin: Margin, triplets: Tensor) -> Tensor:
+    """Give margins of the active triplets, their number, and that of all."""
+    active = nearer.sum().double()
+    if isinstance(margin, Tensor):
+        margins = (nearer * margin).sum(dtype=torch.float64)
+    else:
+        margins = margin * active
+    return torch.stack([margins, active, triplets.double()])
 
 
 def _groups(codes: np.ndarray) -> Iterator[tuple[int, slice, slice]]:

@@ -126,19 +126,30 @@ class GeneralizedTripletLoss(PairLoss):
     def compute(self, embeddings: Tensor, labels: Labels) -> tuple[Tensor, Terms]:
         """Give the loss, the number of triplets and the share of them with a loss."""
         relations = self.relations(labels)
-        margins = _margin_table(self.margin, relations.num_levels).to(embeddings)
+        margin = self._margin_for(relations.num_levels, embeddings)
         adjacent = self.pairs == "adjacent"
         codes = None if relations.remembered else relations.codes
         if codes is None or len(embeddings) <= DENSE:
             d = triplet_distances(embeddings, self.distance)
-            counts = count_by_masks(d.detach(), relations, margins, adjacent=adjacent)
+            counts = count_by_masks(d.detach(), relations, margin, adjacent=adjacent)
         else:
             order = _lexicographic(codes)
             d = triplet_distances(embeddings[order], self.distance)
-            counts = count_by_groups(d.detach(), codes[order], margins, adjacent=adjacent)
+            counts = count_by_groups(d.detach(), codes[order], margin, adjacent=adjacent)
         loss = generalized_triplet_loss(d, counts, reduction=self.reduction)
         share = counts.active / counts.triplets.clamp_min(1.0)
         return loss, {"triplets": counts.triplets, "active": share}
+
+    def _margin_for(self, num_levels: int, like: Tensor) -> Tensor | float:
+        """Give the margin, or (H + 1, H + 1) by the levels shared with positive and negative."""
+        if isinstance(self.margin, float):
+            return self.margin
+        if len(self.margin) != num_levels:
+            raise UsageError(
+                f"there are margins for {len(self.margin)} levels, but the labels have {num_levels}"
+            )
+        potential = torch.tensor([0.0, *self.margin], dtype=torch.float64).cumsum(0).to(like)
+        return potential[:, None] - potential
 
     def extra_repr(self) -> str:
         """Say which loss it is."""
@@ -177,18 +188,6 @@ def _infeasible(levels: tuple[float, ...], bound: float, per_level: bool) -> str
         f"{what} by cosines over the whole tree: the loss cannot reach 0 and never stops pulling; "
         "take a smaller margin, or 'auto'"
     )
-
-
-def _margin_table(margin: float | tuple[float, ...], num_levels: int) -> Tensor:
-    """Give (H + 1, H + 1): margin by the levels shared with the positive and the negative."""
-    if isinstance(margin, float):
-        return torch.full((num_levels + 1, num_levels + 1), margin, dtype=torch.float64)
-    if len(margin) != num_levels:
-        raise UsageError(
-            f"there are margins for {len(margin)} levels, but the labels have {num_levels}"
-        )
-    potential = torch.tensor([0.0, *margin], dtype=torch.float64).cumsum(0)
-    return potential[:, None] - potential
 
 
 def _lexicographic(codes: Tensor) -> Tensor:
