@@ -88,6 +88,13 @@ def test_both_forms_of_add_train_with_and_without_mixup(
     assert all(float(row["train/add"]) > 0 for row in rows(run))
 
 
+@pytest.mark.parametrize("loss", ["HierarchicalCrossEntropyLoss", "ArcFaceLoss", "SupConLoss"])
+def test_losses_of_other_families_train(base: FitConfig, loss: str) -> None:
+    losses = {"ce": Component("CrossEntropyLoss"), "other": Component(loss)}
+    run = fit(replace(base, losses=losses, optimiser=replace(base.optimiser, epochs=2)))
+    assert all(float(row["train/other"]) > 0 for row in rows(run))
+
+
 def test_collapse_is_named(base: FitConfig, capsys: pytest.CaptureFixture[str]) -> None:
     # Every clip is pulled to the same place by a loss that separates nothing.
     add = {"form": "moments", "weights": [1.0, 0.0, 0.0, 0.0]}
@@ -112,7 +119,7 @@ import torch
 from torch import nn
 import lightning
 from tonotopy.losses import AngularDistanceDistributionLoss
-from tonotopy.training.task import EmbeddingTask
+from tonotopy.training import global_loss
 
 class Task(lightning.LightningModule):
     def __init__(self):
@@ -120,10 +127,9 @@ class Task(lightning.LightningModule):
         torch.manual_seed(0)
         self.layer = nn.Linear(6, 4)
         self.loss = AngularDistanceDistributionLoss()
-    _gather = EmbeddingTask._gather
     def training_step(self, batch, index):
         x, y = batch
-        return self.loss(*self._gather(self.layer(x), y))
+        return global_loss(self.loss, self.layer(x), y)
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.5)
 

@@ -206,6 +206,7 @@ def _build_model(config: FitConfig, clips: ClipTable) -> tuple[AudioEmbedder, Lo
             "tonotopy.losses",
             num_classes=clips.tree.num_leaves,
             embedding_dim=encoder.embedding_dim,
+            tree=clips.tree,
         )
         for name, component in config.losses.items()
     }
