@@ -224,11 +224,12 @@ def test_hard_batches_give_finite_values_and_gradients(row: Row, case: str) -> N
 
 @every_loss
 @both_widths
-def test_autocast_is_left(row: Row, dim: int) -> None:
-    z, labels = row.batch(dim, torch.bfloat16)
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_autocast_is_left(row: Row, dim: int, half: torch.dtype) -> None:
+    z, labels = row.batch(dim, half)
     loss = row.build(dim, torch.float32)
     leaf = z.clone().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=half):
         value = loss(leaf, labels)
     value.backward()
     assert value.dtype == torch.float32

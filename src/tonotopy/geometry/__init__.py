@@ -3,6 +3,7 @@
 from tonotopy.geometry.angles import (
     Distance,
     angle_between,
+    angle_slope,
     distance_from_cosine,
     right_angle,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "RBFHead",
     "SubspaceHead",
     "angle_between",
+    "angle_slope",
     "cosine_blocks",
     "distance_from_cosine",
     "pairwise_cosine",

@@ -69,6 +69,12 @@ def angle_between(u: Tensor, v: Tensor) -> Tensor:
     return 2.0 * torch.atan2(chord, antichord)
 
 
+def angle_slope(s: Tensor) -> Tensor:
+    """Give d arccos(s) / ds, -1/sin(theta), bounded as in `distance_from_cosine`."""
+    floor = torch.finfo(s.dtype).eps  # of the squared sine
+    return -((1.0 - s) * (1.0 + s)).clamp_min(floor).rsqrt()
+
+
 def _arccos(s: Tensor) -> Tensor:
     theta: Tensor = _SafeArccos.apply(s)  # type: ignore[no-untyped-call]  # torch's own
     return theta
@@ -86,6 +92,4 @@ class _SafeArccos(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         s: Tensor = ctx.saved_tensors[0]
-        floor = torch.finfo(s.dtype).eps  # of the squared sine
-        sine = ((1.0 - s) * (1.0 + s)).clamp_min(floor).sqrt()
-        return -grad / sine
+        return grad * angle_slope(s)

@@ -184,6 +184,11 @@ class _RowStatistics(torch.autograd.Function):
         return grad_u, grad_scale, None, None, None
 
 
+def row_slices(u: Tensor) -> Iterator[slice]:
+    """Give blocks of the rows of all pairs of N clips, of about `BLOCK_ENTRIES` pairs each."""
+    return _slices(len(u), _step(u, None))
+
+
 def _step(u: Tensor, block_entries: int | None) -> int:
     entries = BLOCK_ENTRIES if block_entries is None else block_entries
     return max(1, entries // max(1, len(u)))

@@ -8,16 +8,21 @@ Classification", CVPR Workshops 2020; over all pairs of a batch in Wang, Tripath
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tonotopy._errors import UsageError
-from tonotopy.geometry import distance_from_cosine, unit_vectors
+from tonotopy.geometry import (
+    angle_slope,
+    distance_from_cosine,
+    pairwise_cosine,
+    unit_vectors,
+)
 from tonotopy.labels import PairRelations
 from tonotopy.losses._base import Labels, PairLoss, Terms, check_choice, check_not_negative
-from tonotopy.losses._row_blocks import map_row_blocks, pair_masks
+from tonotopy.losses._row_blocks import row_slices
 
 AngularReduction = Literal["mean_split", "mean_all", "published"]
 PublishedForm = Literal["self_supervised", "supervised"]
@@ -60,22 +65,53 @@ def angle_sums(u: Tensor, relations: PairRelations, *, margin: float) -> AngleSu
         margin: In radians.
     """
 
-    def of_block(s: Tensor, rows: slice) -> Tensor:
-        same, different = next(pair_masks(relations, rows))
-        theta = distance_from_cosine(s, "angle")
-        angle = theta.detach()
-        sums = [
-            (theta.square() * same).sum(dim=1),
-            ((margin - theta).clamp_min(0.0).square() * different).sum(dim=1),
-            same.sum(dim=1),
-            different.sum(dim=1),
-            (different & (angle < margin)).sum(dim=1),
-            (angle * same).sum(dim=1),
-            (angle * different).sum(dim=1),
-        ]
-        return torch.stack([part.to(s.dtype) for part in sums], dim=1)
+    sums = _AngleSums.apply(u, relations, margin)  # type: ignore[no-untyped-call]  # torch's own
+    return AngleSums(*sums.unbind())
 
-    return AngleSums(*map_row_blocks(of_block, u).sum(dim=0).unbind())
+
+class _AngleSums(torch.autograd.Function):
+    """The sums as one vector; the backward pass computes the angles again, block by block."""
+
+    @staticmethod
+    def forward(u: Tensor, relations: PairRelations, margin: float) -> Tensor:
+        total = torch.zeros(7, dtype=torch.float64, device=u.device)
+        for rows in row_slices(u):
+            same, different = relations.masks(rows)
+            theta = distance_from_cosine(pairwise_cosine(u[rows], u), "angle")
+            near = (margin - theta).clamp_min_(0.0).mul_(different)
+            active = (near > 0).count_nonzero()
+            parts = [
+                (theta * same).square_().sum(dim=1),
+                near.square_().sum(dim=1),
+                (theta * same).sum(dim=1),
+                (theta * different).sum(dim=1),
+            ]
+            # A sum of 1e9 terms would lose its digits in float32.
+            pull, push, same_angle, different_angle = (part.double().sum() for part in parts)
+            counts = [same.count_nonzero(), different.count_nonzero(), active]
+            row = [pull, push, *(n.double() for n in counts), same_angle, different_angle]
+            total = total + torch.stack(row)
+        return total.to(u.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        u, ctx.relations, ctx.margin = inputs
+        ctx.save_for_backward(u)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (u,) = ctx.saved_tensors
+        grad_u = torch.zeros_like(u)
+        for rows in row_slices(u):
+            same, different = ctx.relations.masks(rows)
+            s = pairwise_cosine(u[rows], u)
+            theta = distance_from_cosine(s, "angle")
+            slope = (ctx.margin - theta).clamp_min_(0.0).mul_(different).mul_(-2.0 * grad[1])
+            slope += theta.mul_(same).mul_(2.0 * grad[0])
+            slope *= angle_slope(s)
+            grad_u[rows] += slope @ u
+            grad_u.addmm_(slope.mT, u[rows])
+        return grad_u, None, None
 
 
 def angular_margin_contrastive_loss(
