@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from add_golden import GOLDEN, SOFT, Y, Z
 from torch import Tensor
 
 from tonotopy._errors import UsageError
@@ -26,12 +25,6 @@ from tonotopy.losses._add_moments import (
 from tonotopy.losses._add_soft import soft_gram_loss, soft_gram_loss_low_rank
 from tonotopy.losses.add import moments_loss
 
-GOLDEN: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "golden" / "add.json").read_text(encoding="utf-8")
-)
-Z = torch.tensor(GOLDEN["inputs"]["embeddings"], dtype=torch.float64)
-Y = torch.tensor(GOLDEN["inputs"]["labels"])
-SOFT = torch.tensor(GOLDEN["inputs"]["soft_labels"], dtype=torch.float64)
 ADD = AngularDistanceDistributionLoss
 DISTANCES = {"cos": "cosine", "rad": "angle", "quad": "angle_quad"}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from add_golden import GOLDEN, SOFT, Y, Z
 from torch import Tensor
 
 from tonotopy._errors import UsageError
@@ -23,13 +22,6 @@ from tonotopy.losses import (
     cross_entropy,
     focal_loss,
 )
-
-GOLDEN: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "golden" / "add.json").read_text(encoding="utf-8")
-)
-Z = torch.tensor(GOLDEN["inputs"]["embeddings"], dtype=torch.float64)
-Y = torch.tensor(GOLDEN["inputs"]["labels"])
-SOFT = torch.tensor(GOLDEN["inputs"]["soft_labels"], dtype=torch.float64)
 
 
 def with_identity(loss: Loss) -> Loss:

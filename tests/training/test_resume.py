@@ -26,6 +26,8 @@ from tonotopy.training.callbacks import RunCheckpoints
 
 data, run, signal_name, step, minutes = sys.argv[1:]
 after_batch = RunCheckpoints.on_train_batch_end
+# A shell starts background jobs with Ctrl-C ignored, and children inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def on_train_batch_end(self, trainer, *arguments):
     after_batch(self, trainer, *arguments)
