@@ -18,6 +18,10 @@ Pooling = Literal["pooled", "macro"]
 """Every pair counts equally, or every pair of classes does."""
 
 
+PADDING = 4
+"""Classes of a batch go through one product, padded to the largest, if that takes no more than this
+many times the room of the batch."""
+
 Spread = Literal["var", "std"]
 Divisor = Literal["population", "ordered"]
 
@@ -184,11 +188,22 @@ def _inter_moments(
 
 def _squared_scatters(e: Tensor, counts: Tensor) -> Tensor:
     """Give ||sum e e'||² of every class; `e` (N, D) is sorted by class."""
-    values = [e.new_zeros(0)]
-    for block in torch.split(e, counts.tolist()):
-        product = block @ block.mT if len(block) < block.shape[1] else block.mT @ block
-        values.append(product.square().sum().reshape(1))
-    return torch.cat(values)
+    sizes = counts.tolist()
+    widest = max(sizes, default=0)
+    if len(sizes) * widest <= PADDING * len(e):
+        places = torch.arange(widest, device=e.device)
+        rows = (counts.cumsum(0) - counts)[:, None] + places
+        padded = e[rows.clamp_max(len(e) - 1)] * (places < counts[:, None])[:, :, None]
+        return _squared_products(padded)
+    parts = [_squared_products(block[None]) for block in torch.split(e, sizes)]
+    return torch.cat(parts)
+
+
+def _squared_products(blocks: Tensor) -> Tensor:
+    """Give ||X'X||² of each of (C, K, D), by way of the smaller of X'X and XX'."""
+    small = blocks.shape[1] < blocks.shape[2]
+    products = blocks @ blocks.mT if small else blocks.mT @ blocks
+    return products.square().sum(dim=(1, 2))
 
 
 def _class_sums(values: Tensor, classes: Tensor, n: Tensor) -> Tensor:
