@@ -1,18 +1,24 @@
 """Clips with their labels: scan, split, sample and load them."""
 
 from tonotopy.clips.loading import ClipDataset, collate_clips
+from tonotopy.clips.quadruplet_sampler import QuadrupletBatchSampler
 from tonotopy.clips.samplers import BatchSampler, PKBatchSampler, ShuffledBatchSampler
 from tonotopy.clips.scan import load_clips, scan, scan_files
 from tonotopy.clips.splits import split_clips
 from tonotopy.clips.summary import duplicates, summarise
 from tonotopy.clips.table import ClipTable
+from tonotopy.clips.tree_sampler import TreeBatchSampler
+from tonotopy.clips.triplet_sampler import TreeTripletSampler
 
 __all__ = [
     "BatchSampler",
     "ClipDataset",
     "ClipTable",
     "PKBatchSampler",
+    "QuadrupletBatchSampler",
     "ShuffledBatchSampler",
+    "TreeBatchSampler",
+    "TreeTripletSampler",
     "collate_clips",
     "duplicates",
     "load_clips",
