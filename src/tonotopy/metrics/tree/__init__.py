@@ -5,12 +5,6 @@ from tonotopy.metrics.tree._clips import Similarity
 from tonotopy.metrics.tree.cophenetic import cophenetic_correlation
 from tonotopy.metrics.tree.evaluation import evaluate_tree
 from tonotopy.metrics.tree.misplaced import MisplacedPairs, misplaced_pairs
-from tonotopy.metrics.tree.mistakes import (
-    HierarchicalScores,
-    Mistakes,
-    hierarchical_scores,
-    mistakes,
-)
 from tonotopy.metrics.tree.ndcg import tree_ndcg
 from tonotopy.metrics.tree.neighbours import LevelKnn, knn_by_level
 from tonotopy.metrics.tree.precision import (
@@ -19,7 +13,13 @@ from tonotopy.metrics.tree.precision import (
     precision_at_k,
 )
 from tonotopy.metrics.tree.ranks import MeanNormalisedRank, mean_normalised_rank
-from tonotopy.metrics.tree.silhouette import LevelSilhouettes, level_silhouettes, silhouette
+from tonotopy.metrics.tree.severity import (
+    HierarchicalScores,
+    Mistakes,
+    hierarchical_scores,
+    mistakes,
+)
+from tonotopy.metrics.tree.silhouettes import LevelSilhouettes, level_silhouettes, silhouette
 from tonotopy.metrics.tree.triplets import triplet_accuracy
 from tonotopy.metrics.tree.unseen import unseen_class_scores
 

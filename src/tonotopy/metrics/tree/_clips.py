@@ -14,6 +14,9 @@ from tonotopy.metrics._validation import labelled_rows, to_units
 
 Similarity = Literal["cosine", "dot"]
 
+TreeRows = tuple[Tensor, Tensor]
+"""(N, D) embeddings and their (N, L) codes."""
+
 
 @dataclass(frozen=True)
 class TreeClips:
@@ -84,6 +87,22 @@ def paired_codes(predicted: Tensor, codes: Tensor, tree: LabelTree) -> tuple[Ten
 def level_column(codes: Tensor, level: int) -> Tensor:
     """Give the (N,) nodes of the clips at a level, 1 the coarsest; negative = not known there."""
     return codes[:, level - 1].clamp_min(UNKNOWN)
+
+
+def other_clips(rows: TreeRows, clips: TreeClips) -> TreeClips:
+    """Check clips that the given ones are compared with.
+
+    Raises:
+        UsageError: They do not fit each other or the tree.
+        DataError: A labelled embedding is not finite.
+    """
+    others = tree_clips(*rows, clips.tree)
+    if others.vectors.shape[1] != clips.vectors.shape[1]:
+        raise UsageError(
+            f"the clips have {clips.vectors.shape[1]} dimensions, those of the gallery or for "
+            f"validation have {others.vectors.shape[1]}: all must come from the same model"
+        )
+    return others
 
 
 def tree_clips(

@@ -14,8 +14,10 @@ from tonotopy.metrics.retrieval import retrieval_scores
 from tonotopy.metrics.tree._affinity import PairAffinity
 from tonotopy.metrics.tree._clips import (
     TreeClips,
+    TreeRows,
     check_codes,
     level_column,
+    other_clips,
     paired_codes,
     tree_clips,
 )
@@ -23,12 +25,12 @@ from tonotopy.metrics.tree._predictions import confusions, level_scores, node_en
 from tonotopy.metrics.tree._rankings import draw_queries, mean_of, rankings
 from tonotopy.metrics.tree.cophenetic import correlation_of
 from tonotopy.metrics.tree.misplaced import misplaced_of
-from tonotopy.metrics.tree.mistakes import hierarchical_scores, mistakes
 from tonotopy.metrics.tree.ndcg import ndcg_rows
-from tonotopy.metrics.tree.neighbours import TreeRows, knn_of
+from tonotopy.metrics.tree.neighbours import knn_of
 from tonotopy.metrics.tree.precision import hierarchical_precision_rows, precision_rows
 from tonotopy.metrics.tree.ranks import rank_rows
-from tonotopy.metrics.tree.silhouette import silhouettes_of
+from tonotopy.metrics.tree.severity import hierarchical_scores, mistakes
+from tonotopy.metrics.tree.silhouettes import silhouettes_of
 from tonotopy.metrics.tree.triplets import share_right, triplet_rows
 
 CUTOFF = 5
@@ -95,8 +97,8 @@ def evaluate_tree(
     neighbours = knn_of(
         clips,
         queries,
-        None if gallery is None else tree_clips(*gallery, tree),
-        None if validation is None else _at_most(tree_clips(*validation, tree), max_queries, seed),
+        None if gallery is None else other_clips(gallery, clips),
+        None if validation is None else _at_most(other_clips(validation, clips), max_queries, seed),
     )
     silhouettes = silhouettes_of(clips)
     misplaced = misplaced_of(clips, ORDERED_CLIPS, seed)

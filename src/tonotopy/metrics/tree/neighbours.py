@@ -12,11 +12,15 @@ from torch import Tensor
 from tonotopy._errors import UsageError
 from tonotopy.labels import LabelTree
 from tonotopy.metrics._ranking import SAME
-from tonotopy.metrics.tree._clips import TreeClips, check_choice, level_column, tree_clips
+from tonotopy.metrics.tree._clips import (
+    TreeClips,
+    TreeRows,
+    check_choice,
+    level_column,
+    other_clips,
+    tree_clips,
+)
 from tonotopy.metrics.tree._rankings import similarities
-
-TreeRows = tuple[Tensor, Tensor]
-"""(N, D) embeddings and their (N, L) codes."""
 
 Coarse = Literal["vote", "parent"]
 
@@ -55,7 +59,8 @@ def knn_by_level(
     Neighbours are nearest by cosine and vote with weight 1 / (1 - cos); where some lie at distance
     0, only these vote. With validation clips, k is the first of 1 to 40 with the highest accuracy
     on them, chosen for each level. It is scikit-learn's `KNeighborsClassifier(weights="distance",
-    metric="cosine")`, but for ties, which are expectations over their order.
+    metric="cosine")`, but for ties: neighbours that tie for the last places share these votes, and
+    of nodes with equal votes each counts as drawn by chance.
 
     Nolasco and Stowell, "Rank-Based Loss for Learning Hierarchical Representations", ICASSP 2022.
 
@@ -83,8 +88,8 @@ def knn_by_level(
     if k < 1:
         raise UsageError(f"k must be 1 or more, got {k}")
     clips = tree_clips(embeddings, codes, tree)
-    stored = None if gallery is None else tree_clips(*gallery, tree)
-    choosing = None if validation is None else tree_clips(*validation, tree)
+    stored = None if gallery is None else other_clips(gallery, clips)
+    choosing = None if validation is None else other_clips(validation, clips)
     return knn_of(clips, torch.arange(len(clips)), stored, choosing, k=k, coarse=coarse)
 
 

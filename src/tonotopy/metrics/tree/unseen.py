@@ -13,11 +13,11 @@ from torch import Tensor
 from tonotopy._errors import UsageError
 from tonotopy.labels import LabelPath, LabelTree, display_name
 from tonotopy.metrics._validation import check_finite, to_units
-from tonotopy.metrics.tree._clips import TreeClips, level_column, tree_clips
+from tonotopy.metrics.tree._clips import TreeClips, TreeRows, level_column, other_clips
 from tonotopy.metrics.tree._rankings import similarities
 from tonotopy.metrics.tree._shape import TreeShape
 from tonotopy.metrics.tree.ndcg import tree_ndcg
-from tonotopy.metrics.tree.neighbours import Nearest, TreeRows
+from tonotopy.metrics.tree.neighbours import Nearest
 
 MOST = 5
 """Places that are named."""
@@ -73,12 +73,9 @@ def unseen_class_scores(
     _check_scores("node_probabilities", node_probabilities, len(labels), tree.num_nodes)
     _check_scores("leaf_probabilities", leaf_probabilities, len(labels), tree.num_leaves)
     check_finite(embeddings)
-    units, stored = to_units(embeddings.detach().cpu()), tree_clips(*gallery, tree)
-    if stored.vectors.shape[1] != units.shape[1]:
-        raise UsageError(
-            f"unseen clips have {units.shape[1]} dimensions, the gallery has "
-            f"{stored.vectors.shape[1]}: both must come from the same model"
-        )
+    units = to_units(embeddings.detach().cpu())
+    unseen = TreeClips(units, torch.empty(len(units), 0, dtype=torch.long), tree)
+    stored = other_clips(gallery, unseen)
     parents = [_visible(path, tree) for path in labels]
     nodes = [tree.node(parent) if parent else -1 for parent in parents]
     right = _Parents(units, stored, torch.tensor(nodes, dtype=torch.long))
