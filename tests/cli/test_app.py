@@ -12,7 +12,7 @@ import soundfile
 
 from tonotopy.cli import main
 from tonotopy.cli._app import VERBS
-from tonotopy.cli.fit import presets
+from tonotopy.training.presets import preset_files
 
 
 @pytest.mark.parametrize("verb", list(VERBS))
@@ -48,7 +48,7 @@ def test_the_installed_command_runs() -> None:
     assert done.stdout.startswith("tonotopy ")
 
 
-@pytest.mark.parametrize("name", list(presets()))
+@pytest.mark.parametrize("name", list(preset_files()))
 def test_every_preset_is_a_configuration(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["fit", "somewhere", "--preset", name, "--print_config"])

@@ -15,7 +15,8 @@ from tonotopy.cli import main
 SMALL = [
     "--encoder", "{class_path: ConvNet, init_args: {width: 4, embedding_dim: 8}}",
     "--optimiser", '{"epochs": 3, "warmup_epochs": 0}',
-    "--classes_per_batch", "3", "--clips_per_class", "3",
+    "--batches",
+    "{class_path: PKBatchSampler, init_args: {classes_per_batch: 3, clips_per_class: 3}}",
     "--threads", "1", "--accelerator", "cpu",
 ]  # fmt: skip
 

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from tonotopy._components import build
 from tonotopy._errors import UsageError
-from tonotopy.encoders import CRNN, ConvNet, Encoder, ResNet18
+from tonotopy.encoders import CRNN, ConvNet, Encoder, MaxPoolConvNet, ResNet18
 
 NUM_BINS = 40
 
 MAKERS: dict[str, Callable[[], Encoder]] = {
     "ConvNet": lambda: ConvNet(NUM_BINS, embedding_dim=24, width=4),
     "ResNet18": lambda: ResNet18(NUM_BINS, width=4),
+    "MaxPoolConvNet": lambda: MaxPoolConvNet(NUM_BINS, embedding_dim=24, width=4),
     "CRNN": lambda: CRNN(NUM_BINS, hidden_size=8),
 }
 each_encoder = pytest.mark.parametrize("name", MAKERS)

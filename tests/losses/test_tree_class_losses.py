@@ -230,7 +230,7 @@ def test_unknown_nodes_below_a_partial_label_are_left_alone() -> None:
     loss = NodeBCELoss(TREE, 5)
     z = torch.randn(1, 5, generator=torch.Generator().manual_seed(0))
     loss(z, TREE.encode([("a", "x")])).backward()
-    gradient = loss.node_head.linear.bias.grad
+    gradient = loss.get_parameter("classifier.linear.bias").grad
     assert gradient is not None
     for node in range(TREE.num_nodes):
         path = TREE.path(node)
@@ -343,8 +343,7 @@ def test_kinds_heads_and_state() -> None:
         "classifier.linear.bias",
     }
     for loss in (LevelCrossEntropyLoss(TREE, 5), NodeBCELoss(TREE, 5)):
-        assert loss.head is None
-        assert loss.node_head.num_classes == TREE.num_nodes
+        assert loss.head.num_classes == TREE.num_nodes
     for owner in (HierarchicalCrossEntropyLoss(TREE, 5), SoftLabelLoss(TREE, 5), weighted):
         assert owner.head is not None
         assert owner.head.num_classes == TREE.num_leaves

@@ -31,8 +31,7 @@ def base(tmp_path: Path, write_tone: Callable[..., Path]) -> FitConfig:
     return FitConfig(
         data=clips,
         encoder=Component("ConvNet", {"width": 2, "embedding_dim": 4}),
-        classes_per_batch=2,
-        clips_per_class=3,
+        batches=Component("PKBatchSampler", {"classes_per_batch": 2, "clips_per_class": 3}),
         optimiser=OptimiserOptions(epochs=1, warmup_epochs=0),
         accelerator="cpu",
         threads=1,

@@ -44,7 +44,7 @@ def test_a_file_by_hand_may_be_short(tmp_path: Path) -> None:
         ("data: x\noptimiser: {epoch: 3}", "epoch"),
         ("data: x\noptimiser: {epochs: many}", "epochs"),
         ("data: x\noptimiser: {epochs: 0}", "must be positive"),
-        ("data: x\nlosses: {}", "at least one"),
+        ("data: x\ntask: tree\nmixup_alpha: 0.2", "must be 0"),
         ("data: x\nloss_weights: {add: 1.0}", "'add'"),
         ("data: x\nencoder: {class_path: A, args: {}}", "args"),
         ("data: [", "my.yaml"),

@@ -28,8 +28,7 @@ def base(tmp_path: Path, write_tone: Callable[..., Path]) -> FitConfig:
         data=tmp_path / "data",
         run=tmp_path / "run",
         encoder=Component("ConvNet", {"width": 4, "embedding_dim": 8}),
-        classes_per_batch=2,
-        clips_per_class=4,
+        batches=Component("PKBatchSampler", {"classes_per_batch": 2, "clips_per_class": 4}),
         split=SplitOptions(test_fraction=0.2, val_fraction=0.25),
         optimiser=OptimiserOptions(epochs=8, learning_rate=0.01, warmup_epochs=1),
         accelerator="cpu",
@@ -104,10 +103,12 @@ def test_collapse_is_named(base: FitConfig, capsys: pytest.CaptureFixture[str]) 
     assert "collapse" in capsys.readouterr().err
 
 
-def test_a_run_without_classifier_needs_another_monitor(base: FitConfig) -> None:
+def test_a_run_without_classifier_is_judged_by_neighbours(base: FitConfig) -> None:
     losses = {"add": Component("AngularDistanceDistributionLoss")}
     with pytest.raises(UsageError, match="val/knn_accuracy"):
-        fit(replace(base, losses=losses))
+        fit(replace(base, losses=losses, monitor="val/accuracy"))
+    run = fit(replace(base, losses=losses, optimiser=replace(base.optimiser, epochs=1)))
+    assert "val/knn_accuracy" in rows(run)[0]
 
 
 def test_two_processes_give_the_weights_of_one(base: FitConfig, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from tonotopy._errors import UsageError
 from tonotopy.cli._output import Output
 from tonotopy.cli._parse import make_parser
 from tonotopy.training.config import FitConfig, register_component_type
+from tonotopy.training.presets import preset_file, preset_files
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -22,6 +22,8 @@ Train a model on labelled clips, evaluate it and write its report.
 
     tonotopy fit FOLDER                                 sub-folders are the labels
     tonotopy fit FOLDER --preset add                    cross-entropy + angular distance loss
+    tonotopy fit FOLDER --task tree                     nested sub-folders are a taxonomy
+    tonotopy fit FOLDER --preset rbl                    a taxonomy, learnt by the rank-based loss
     tonotopy fit FOLDER --encoder '{class_path: ResNet18, init_args: {width: 32}}'
     tonotopy fit FOLDER --preset accurate --print_config > my.yaml
     tonotopy fit --config my.yaml
@@ -32,6 +34,7 @@ FAMILIES = {
     "front_end": ("FrontEnd", "tonotopy.audio"),
     "encoder": ("Encoder", "tonotopy.encoders"),
     "losses": ("Loss", "tonotopy.losses"),
+    "batches": ("BatchSampler", "tonotopy.clips"),
     "augmentations": ("Augmentation", "tonotopy.audio"),
 }
 
@@ -39,7 +42,7 @@ FAMILIES = {
 def run(arguments: Sequence[str]) -> Output:
     """Run the verb."""
     register_component_type()
-    parsed = vars(_parser(_presets(arguments)).parse_args(list(arguments)))
+    parsed = vars(_parser(_chosen_presets(arguments)).parse_args(list(arguments)))
     asked = ("json", "config", "preset", "resume", "components")
     options = {name: parsed.pop(name) for name in asked}
     parsed.pop("__default_config__", None)  # jsonargparse's note of the presets it read
@@ -72,15 +75,9 @@ def resume(run_folder: Path) -> Output:
     return _output(complete_run(trained, command=command))
 
 
-def presets() -> dict[str, Path]:
-    """Name the presets and their files."""
-    folder = Path(str(files("tonotopy.cli") / "presets"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def _parser(preset_files: list[Path]) -> ArgumentParser:
+def _parser(presets: list[Path]) -> ArgumentParser:
     parser = make_parser("fit", DESCRIPTION)
-    parser.default_config_files = [str(path) for path in preset_files]
+    parser.default_config_files = [str(path) for path in presets]
     parser.add_argument(
         "source",
         metavar="DATA",
@@ -94,7 +91,7 @@ def _parser(preset_files: list[Path]) -> ArgumentParser:
     parser.add_argument(
         "--preset",
         help="Start from a named configuration; several, as in `accurate,add`, are laid over each "
-        f"other: {', '.join(presets())}.",
+        f"other: {', '.join(preset_files())}.",
     )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="Go on with this run.")
     parser.add_argument(
@@ -104,7 +101,7 @@ def _parser(preset_files: list[Path]) -> ArgumentParser:
     return parser
 
 
-def _presets(arguments: Sequence[str]) -> list[Path]:
+def _chosen_presets(arguments: Sequence[str]) -> list[Path]:
     """Find the presets before parsing: they are the defaults of all other options."""
     names: list[str] = []
     for position, argument in enumerate(arguments):
@@ -112,11 +109,7 @@ def _presets(arguments: Sequence[str]) -> list[Path]:
             names += arguments[position + 1].split(",")
         elif argument.startswith("--preset="):
             names += argument.removeprefix("--preset=").split(",")
-    known = presets()
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no preset {name!r}; there are: {', '.join(known)}")
-    return [known[name] for name in names]
+    return [preset_file(name) for name in names]
 
 
 def _output(metrics: dict[str, Any]) -> Output:

@@ -43,9 +43,13 @@ class BatchSampler(Sampler[list[int]], ABC):
         """Batches of one rank in an epoch."""
         return math.ceil(self._batches_in_epoch() / self.world_size)
 
+    def epoch_batches(self, epoch: int) -> list[list[int]]:
+        """Give all batches of an epoch, of all ranks, whatever was served already."""
+        return self._draw_epoch(np.random.default_rng([self.seed, epoch]))
+
     def __iter__(self) -> Iterator[list[int]]:
         """Yield this rank's batches of the epoch, after those that were served already."""
-        batches = self._draw_epoch(np.random.default_rng([self.seed, self._epoch]))
+        batches = self.epoch_batches(self._epoch)
         # Every rank must take part in every step: the last round is filled from the first.
         places = range(self.rank, len(self) * self.world_size, self.world_size)
         mine = [batches[place % len(batches)] for place in places]

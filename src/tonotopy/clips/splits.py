@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from hashlib import blake2b
 from typing import Literal
 
 import polars as pl
 
 from tonotopy._errors import UsageError
+from tonotopy.labels import display_name
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test", "unseen")
 
 
 def split_clips(
@@ -22,9 +23,10 @@ def split_clips(
     test_fraction: float = 0.2,
     val_fraction: float = 0.2,
     by: Literal["label", "group"] = "label",
+    unseen: Sequence[str] = (),
     seed: int = 0,
 ) -> pl.Series:
-    """Assign every clip to `"train"`, `"val"` or `"test"`.
+    """Assign every clip to `"train"`, `"val"`, `"test"` or `"unseen"`.
 
     Shares are drawn by the hash of each clip's content and the seed: the order of the table does
     not matter, equal content always lies on one side, and new clips hardly move old ones.
@@ -38,17 +40,20 @@ def split_clips(
         val_fraction: Share of each class's remaining clips for validation.
         by: `"label"` draws within each class; every class keeps a training clip. `"group"` keeps
             all clips with one `group` on one side; clips without a group are groups of their own.
+        unseen: Labels in the form of `display_name`, as in `Strings/Violin`: the clips at or under
+            them are `"unseen"`.
         seed: Another seed gives another split.
 
     Returns:
         A string series named `split`, as long as the table.
 
     Raises:
-        UsageError: A fold does not exist, the two folds are the same, or a fraction is not in
-            [0, 1).
+        UsageError: A fold does not exist, the two folds are the same, a fraction is not in
+            [0, 1), or an unseen label has no clip or leaves none to train on.
     """
     _check(frame, test_fold, val_fold, test_fraction, val_fraction)
     split = ["train"] * len(frame)
+    _keep_apart(frame, split, unseen)
     if test_fold is not None:
         _take_fold(frame, split, test_fold, "test")
     else:
@@ -79,9 +84,24 @@ def _check(
             raise UsageError(f"{name} must be at least 0 and less than 1, got {fraction:g}")
 
 
+def _keep_apart(frame: pl.DataFrame, split: list[str], unseen: Sequence[str]) -> None:
+    above = [
+        {display_name(path[:depth]) for depth in range(1, len(path) + 1)}
+        for path in frame["label"].to_list()
+    ]
+    for name in unseen:
+        rows = [row for row, names in enumerate(above) if name in names]
+        if not rows:
+            raise UsageError(f"unseen label {name!r} has no clip: write it as in 'Strings/Violin'")
+        for row in rows:
+            split[row] = "unseen"
+    if unseen and "train" not in split:
+        raise UsageError("all clips are at or under the unseen labels: none is left to train on")
+
+
 def _take_fold(frame: pl.DataFrame, split: list[str], fold: str, name: str) -> None:
     for row, value in enumerate(frame["fold"].to_list()):
-        if value == fold:
+        if value == fold and split[row] == "train":
             split[row] = name
 
 

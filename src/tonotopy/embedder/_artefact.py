@@ -16,7 +16,7 @@ from tonotopy._errors import DataError, MissingExtraError, UsageError
 from tonotopy._files import atomic_path
 from tonotopy.audio import FrontEnd
 from tonotopy.encoders import Encoder
-from tonotopy.geometry import Head
+from tonotopy.geometry import CentroidHead, Head
 from tonotopy.labels import LabelTree
 
 MODEL_FILE = "model.safetensors"
@@ -36,6 +36,8 @@ class Artefact:
         encoder: Features to embedding.
         head: Classifier or None.
         tree: Labels or None.
+        centroids: Centroids of the classes, or None.
+        centroid_tree: The labels of the centroids: `tree`, or a larger one.
         window_seconds: Longest stretch that is embedded at once.
         tensors: State of the whole model by name.
     """
@@ -44,6 +46,8 @@ class Artefact:
     encoder: Encoder
     head: Head | None
     tree: LabelTree | None
+    centroids: CentroidHead | None
+    centroid_tree: LabelTree | None
     window_seconds: float
     tensors: dict[str, Tensor]
 
@@ -52,13 +56,16 @@ def save_artefact(artefact: Artefact, folder: Path) -> None:
     """Write model and labels; each file is replaced whole."""
     if artefact.tree is not None:
         artefact.tree.save(folder / LABELS_FILE)
-    head = artefact.head
+    head, centroids = artefact.head, artefact.centroids
+    grown = None if artefact.centroid_tree == artefact.tree else artefact.centroid_tree
     architecture = {
         "format": FORMAT,
         "window_seconds": artefact.window_seconds,
         "front_end": artefact.front_end.component.to_dict(),
         "encoder": artefact.encoder.component.to_dict(),
         "head": None if head is None else head.component.to_dict(),
+        "centroids": None if centroids is None else centroids.component.to_dict(),
+        "centroid_tree": None if grown is None else grown.to_json(),
     }
     tensors = {name: value.contiguous().cpu() for name, value in artefact.tensors.items()}
     with atomic_path(folder / MODEL_FILE) as temporary:
@@ -74,11 +81,15 @@ def load_artefact(source: Path | str) -> Artefact:
     encoder = _part(architecture, "encoder", Encoder, "tonotopy.encoders")
     if front_end is None or encoder is None:
         raise DataError(f"{folder / MODEL_FILE} names no front end or encoder: it is damaged")
+    tree = LabelTree.load(labels) if labels.exists() else None
+    grown = architecture["centroid_tree"]
     return Artefact(
         front_end,
         encoder,
         _part(architecture, "head", Head, "tonotopy.geometry"),
-        LabelTree.load(labels) if labels.exists() else None,
+        tree,
+        _part(architecture, "centroids", CentroidHead, "tonotopy.geometry"),
+        tree if grown is None else LabelTree.from_json(grown),
         architecture["window_seconds"],
         tensors,
     )

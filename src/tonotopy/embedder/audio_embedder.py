@@ -16,9 +16,10 @@ from tonotopy._errors import UsageError
 from tonotopy._progress import track
 from tonotopy.audio import FrontEnd, decode
 from tonotopy.embedder._artefact import Artefact, load_artefact, save_artefact
+from tonotopy.embedder.tree_classifier import TreeClassifier, add_classes
 from tonotopy.encoders import Encoder
-from tonotopy.geometry import Head
-from tonotopy.labels import LabelTree
+from tonotopy.geometry import CentroidHead, Head
+from tonotopy.labels import LabelPath, LabelTree
 
 Clip = str | Path | NDArray[np.floating] | Tensor
 """An audio file, or a mono waveform (T,) at the embedder's sample rate."""
@@ -30,8 +31,13 @@ class AudioEmbedder(nn.Module):
     Args:
         front_end: Waveforms (B, T) to features (B, bins, frames).
         encoder: Features to embeddings (B, D).
-        head: Embeddings to class scores (B, C); None for a model without a classifier.
-        tree: The labels that the head's columns stand for, in the order of `tree.leaves`.
+        head: Embeddings to scores of the leaves or nodes of `tree`; None for a model without a
+            classifier.
+        tree: The labels that the head's columns stand for: its leaves in the order of
+            `tree.leaves`, or its nodes.
+        centroids: Scores of the nodes of `centroid_tree` by nearness, or None; see
+            `fit_centroids`.
+        centroid_tree: `tree`, or a larger one that has classes added after training.
         window_seconds: A clip longer than this is cut into equal windows no longer than this; its
             embedding is the mean of theirs, so memory does not grow with the clip. Default 30.
 
@@ -51,6 +57,8 @@ class AudioEmbedder(nn.Module):
         *,
         head: Head | None = None,
         tree: LabelTree | None = None,
+        centroids: CentroidHead | None = None,
+        centroid_tree: LabelTree | None = None,
         window_seconds: float = 30.0,
     ) -> None:
         super().__init__()
@@ -58,6 +66,8 @@ class AudioEmbedder(nn.Module):
         self.encoder = encoder
         self.head = head
         self.tree = tree
+        self.centroids = centroids
+        self.centroid_tree = centroid_tree
         self.window_seconds = window_seconds
 
     @property
@@ -89,16 +99,49 @@ class AudioEmbedder(nn.Module):
         embeddings: Tensor = self.encoder(features, frames)
         return embeddings
 
+    @property
+    def classifier(self) -> TreeClassifier | None:
+        """The trained classifier, or the centroids of a model that has none; None without both."""
+        if self.head is not None and self.tree is not None:
+            return TreeClassifier(self.head, self.tree)
+        return self.centroid_classifier
+
+    @property
+    def centroid_classifier(self) -> TreeClassifier | None:
+        """The classifier by nearest centroid, or None."""
+        if self.centroids is None or self.centroid_tree is None:
+            return None
+        return TreeClassifier(self.centroids, self.centroid_tree)
+
+    def add_classes(self, clips: Sequence[Clip], paths: Sequence[LabelPath]) -> None:
+        """Let the model know new classes by a few clips of each, without training.
+
+        Only the classifier by centroids learns them; `tree` and the trained classifier stay. Save
+        the model to keep them.
+
+        Args:
+            clips: Audio files or waveforms.
+            paths: Their label paths, which may branch off anywhere in the tree.
+
+        Raises:
+            UsageError: The model has no centroids.
+        """
+        known = self.centroid_classifier
+        if known is None:
+            raise UsageError("this model has no centroids of classes to add others to")
+        grown = add_classes(known, self.embed(clips), paths)
+        assert isinstance(grown.head, CentroidHead), "a classifier by centroids has grown"
+        self.centroids, self.centroid_tree = grown.head.to(self.device), grown.tree
+
     def probabilities(self, embeddings: Tensor) -> Tensor:
         """Give the probability of each leaf of `tree`, (B, C), for embeddings (B, D).
 
         Raises:
             UsageError: The model has no classifier.
         """
-        if self.head is None:
+        if self.classifier is None:
             raise UsageError("this model has no classifier: it was trained without class labels")
-        scores: Tensor = self.head(embeddings)
-        return scores.float().softmax(dim=-1)
+        return self.classifier.leaf_probabilities(embeddings)
 
     @torch.no_grad()
     def embed(
@@ -154,8 +197,17 @@ class AudioEmbedder(nn.Module):
         Raises:
             DataError: The folder cannot be written.
         """
-        parts = (self.front_end, self.encoder, self.head, self.tree, self.window_seconds)
-        save_artefact(Artefact(*parts, self.state_dict()), Path(folder))
+        artefact = Artefact(
+            self.front_end,
+            self.encoder,
+            self.head,
+            self.tree,
+            self.centroids,
+            self.centroid_tree,
+            self.window_seconds,
+            self.state_dict(),
+        )
+        save_artefact(artefact, Path(folder))
 
     @classmethod
     def from_pretrained(cls, source: Path | str) -> AudioEmbedder:
@@ -176,6 +228,8 @@ class AudioEmbedder(nn.Module):
             found.encoder,
             head=found.head,
             tree=found.tree,
+            centroids=found.centroids,
+            centroid_tree=found.centroid_tree,
             window_seconds=found.window_seconds,
         )
         embedder.load_state_dict(found.tensors)

@@ -95,11 +95,9 @@ def _embed_shard(
     )
     waves = [wave for wave in decoded if not isinstance(wave, AudioError)]
     embeddings = embedder.embed(waves, batch_size=batch_size)
-    predicted, confidence = _predict(embedder, embeddings)
     frame = rows[good].with_columns(
         pl.Series("path", [str(paths[row]) for row in good], dtype=pl.String),
-        pl.Series("predicted", predicted, dtype=pl.String),
-        pl.Series("confidence", confidence, dtype=pl.Float32),
+        *predictions(embedder, embeddings),
         pl.Series(
             "embedding",
             embeddings.numpy(),
@@ -119,15 +117,27 @@ def _try_decode(path: Path, sample_rate: int) -> NDArray[np.float32] | AudioErro
 
 
 @torch.no_grad()
-def _predict(
-    embedder: AudioEmbedder, embeddings: Tensor
-) -> tuple[list[str | None], list[float | None]]:
-    if embedder.head is None or embedder.tree is None:
-        return [None] * len(embeddings), [None] * len(embeddings)
-    probabilities = embedder.probabilities(embeddings.to(embedder.device))
-    confidence, best = probabilities.cpu().max(dim=-1)
-    names = embedder.tree.leaf_names
-    return [names[index] for index in best.tolist()], confidence.tolist()
+def predictions(embedder: AudioEmbedder, embeddings: Tensor) -> tuple[pl.Series, pl.Series]:
+    """Give the columns `predicted` and `confidence`: the likeliest leaf of each clip.
+
+    Args:
+        embedder: The model.
+        embeddings: (N, D).
+
+    Returns:
+        Names and probabilities; null where the model has neither classifier nor centroids.
+    """
+    classifier = embedder.classifier
+    names: list[str | None] = [None] * len(embeddings)
+    confidence: list[float | None] = [None] * len(embeddings)
+    if classifier is not None and len(embeddings):
+        likeliest = classifier.leaf_probabilities(embeddings.to(embedder.device)).max(dim=-1)
+        names = [classifier.tree.leaf_names[index] for index in likeliest.indices.tolist()]
+        confidence = likeliest.values.tolist()
+    return (
+        pl.Series("predicted", names, dtype=pl.String),
+        pl.Series("confidence", confidence, dtype=pl.Float32),
+    )
 
 
 def _fingerprint(embedder: AudioEmbedder, clips: ClipTable) -> str:

@@ -11,14 +11,18 @@ from tonotopy.geometry.angular_heads import CosineHead, SubspaceHead
 from tonotopy.geometry.distances import pairwise_euclidean, pairwise_poincare, poincare_ball
 from tonotopy.geometry.heads import Head, LinearHead, RBFHead, rbf_logits
 from tonotopy.geometry.moments import ClassMoments
+from tonotopy.geometry.tree_heads import CentroidHead, LevelHead, NodeHead
 from tonotopy.geometry.unit import cosine_blocks, pairwise_cosine, unit_vectors
 
 __all__ = [
+    "CentroidHead",
     "ClassMoments",
     "CosineHead",
     "Distance",
     "Head",
+    "LevelHead",
     "LinearHead",
+    "NodeHead",
     "RBFHead",
     "SubspaceHead",
     "angle_between",

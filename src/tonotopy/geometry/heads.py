@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,14 @@ class Head(Configurable, nn.Module, ABC):
     Args:
         embedding_dim: Length D of the embeddings.
         num_classes: Number of classes C.
+
+    Attributes:
+        reading: What the logits are: of classes, to be read by a softmax over all (`"leaves"`), or
+            of the nodes of a label tree, by a softmax over each level (`"levels"`) or a sigmoid of
+            each (`"nodes"`).
     """
+
+    reading: ClassVar[Literal["leaves", "levels", "nodes"]] = "leaves"
 
     def __init__(self, embedding_dim: int, num_classes: int) -> None:
         super().__init__()

@@ -212,6 +212,12 @@ class LabelTree:
             raise UsageError(self._unknown(path))
         return found
 
+    def known_part(self, path: Sequence[str]) -> LabelPath:
+        """The longest upper part of any path that is in the tree; () where nothing is."""
+        path = as_path(path)
+        depths = range(len(path), -1, -1)
+        return next(path[:depth] for depth in depths if path[:depth] in self._ids or depth == 0)
+
     def is_leaf(self, node: int) -> bool:
         """Whether a node has no children."""
         return not self.children(node)

@@ -34,6 +34,7 @@ from tonotopy.losses.margin_softmax import (
 )
 from tonotopy.losses.node_bce import NodeBCELoss
 from tonotopy.losses.node_weights import (
+    CountWeighted,
     leaf_class_weights,
     node_class_weights,
     node_positive_weights,
@@ -63,6 +64,7 @@ __all__ = [
     "ClassifierLoss",
     "CompactnessLoss",
     "CosFaceLoss",
+    "CountWeighted",
     "CrossBatchMemory",
     "CrossEntropyLoss",
     "DeepSVDDLoss",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from tonotopy.geometry import LinearHead
 from tonotopy.labels import LabelTree
 from tonotopy.losses._base import ClassifierLoss, Terms
 from tonotopy.losses._tree_index import TreeIndex, weighted_mean
-from tonotopy.losses.node_weights import as_weights
+from tonotopy.losses.node_weights import CountWeighted, as_weights, leaf_class_weights
 
 
 def leaf_cross_entropy(
@@ -34,7 +35,7 @@ def leaf_cross_entropy(
     return weighted_mean(nll, weights)
 
 
-class LeafCrossEntropyLoss(ClassifierLoss):
+class LeafCrossEntropyLoss(ClassifierLoss, CountWeighted):
     """Cross-entropy of a linear classifier over the leaves of a label tree.
 
     The tree itself does not matter to it: it is the flat classifier to compare against. Clips with
@@ -71,9 +72,16 @@ class LeafCrossEntropyLoss(ClassifierLoss):
     ) -> None:
         super().__init__(LinearHead(embedding_dim, tree.num_leaves))
         self.index = TreeIndex(tree)
+        self._tree = tree
         weights = as_weights("class_weights", class_weights, tree.num_leaves)
         self.register_buffer("class_weights", weights, persistent=False)
         self.kind = "sample" if weights is None else "batch"
+
+    def set_counts(self, counts: Sequence[int]) -> None:
+        """Set the class weights from counts of all nodes; see `leaf_class_weights`."""
+        weights = torch.tensor(leaf_class_weights(self._tree, counts))
+        self.class_weights = weights.to(self.index.height.device)
+        self.kind = "batch"
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Terms]:
         """Give the loss; no parts."""

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from tonotopy._errors import UsageError
-from tonotopy.geometry import LinearHead
+from tonotopy.geometry import LevelHead
 from tonotopy.labels import LabelTree
-from tonotopy.losses._base import Loss, Terms, check_not_negative
+from tonotopy.losses._base import ClassifierLoss, Terms, check_not_negative
 from tonotopy.losses._tree_index import TreeIndex, weighted_mean
-from tonotopy.losses.node_weights import as_weights
+from tonotopy.losses.node_weights import CountWeighted, as_weights, node_class_weights
 
 
 def level_log_softmax(logits: Tensor, order: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -51,7 +51,7 @@ def level_cross_entropies(
     return weighted_mean(-log_p.gather(1, nodes), weights)
 
 
-class LevelCrossEntropyLoss(Loss):
+class LevelCrossEntropyLoss(ClassifierLoss, CountWeighted):
     """Sum over the levels of a label tree of the cross-entropy over the nodes of that level.
 
     Each level is the mean over the clips that have a known node there, so partial labels count as
@@ -73,7 +73,7 @@ class LevelCrossEntropyLoss(Loss):
         UsageError: The weights do not fit the tree.
 
     Attributes:
-        node_head: One linear layer with a logit for each node; column v belongs to node v, and a
+        classifier: One linear layer with a logit for each node; column v belongs to node v, and a
             softmax over it to the nodes of one level.
 
     Examples:
@@ -95,9 +95,9 @@ class LevelCrossEntropyLoss(Loss):
         level_weights: Sequence[float] | None = None,
         class_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(LevelHead(embedding_dim, tree.num_nodes))
         self.index = TreeIndex(tree)
-        self.node_head = LinearHead(embedding_dim, tree.num_nodes)
+        self._tree = tree
         self.level_weights = _level_weights(level_weights, tree.num_levels)
         weights = as_weights("class_weights", class_weights, tree.num_nodes)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -106,10 +106,15 @@ class LevelCrossEntropyLoss(Loss):
         self.register_buffer("_order", order, persistent=False)
         self._sizes = [depth.count(level + 1) for level in range(tree.num_levels)]
 
+    def set_counts(self, counts: Sequence[int]) -> None:
+        """Set the class weights from counts of all nodes; see `node_class_weights`."""
+        weights = torch.tensor(node_class_weights(self._tree, counts))
+        self.class_weights = weights.to(self.index.height.device)
+
     def compute(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Terms]:
         """Give the loss and, unweighted, its levels from coarse to fine, `level1` and so on."""
         codes = self.index.codes(labels)
-        log_p = level_log_softmax(self.node_head(embeddings), self._order, self._sizes)
+        log_p = level_log_softmax(self.head(embeddings), self._order, self._sizes)
         levels = level_cross_entropies(log_p, codes, self.class_weights).unbind()
         terms = {f"level{depth}": value for depth, value in enumerate(levels, start=1)}
         weighted = [w * value for w, value in zip(self.level_weights, levels, strict=True)]

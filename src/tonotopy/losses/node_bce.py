@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tonotopy.geometry import LinearHead
+from tonotopy.geometry import NodeHead
 from tonotopy.labels import LabelTree
-from tonotopy.losses._base import Loss, Terms
+from tonotopy.losses._base import ClassifierLoss, Terms
 from tonotopy.losses._targets import mean_over_labelled
 from tonotopy.losses._tree_index import TreeIndex
-from tonotopy.losses.node_weights import as_weights
+from tonotopy.losses.node_weights import CountWeighted, as_weights, node_positive_weights
 
 
 def node_binary_cross_entropy(
@@ -38,7 +39,7 @@ def node_binary_cross_entropy(
     return mean_over_labelled(entropy.sum(dim=1) / known.sum(dim=1).clamp_min(1), known)
 
 
-class NodeBCELoss(Loss):
+class NodeBCELoss(ClassifierLoss, CountWeighted):
     """Tell for every node of a label tree whether a clip belongs there, each on its own.
 
     Sigmoid cross-entropy with target 1 on the clip's node and all above it; the mean over nodes and
@@ -58,7 +59,7 @@ class NodeBCELoss(Loss):
         UsageError: The weights do not fit the tree.
 
     Attributes:
-        node_head: One linear layer with a logit for each node; column v belongs to node v.
+        classifier: One linear layer with a logit for each node; column v belongs to node v.
 
     Examples:
         >>> import torch
@@ -76,17 +77,22 @@ class NodeBCELoss(Loss):
         embedding_dim: int,
         positive_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(NodeHead(embedding_dim, tree.num_nodes))
         self.index = TreeIndex(tree)
-        self.node_head = LinearHead(embedding_dim, tree.num_nodes)
+        self._tree = tree
         weights = as_weights("positive_weights", positive_weights, tree.num_nodes)
         self.register_buffer("positive_weights", weights, persistent=False)
+
+    def set_counts(self, counts: Sequence[int]) -> None:
+        """Set the weights of positive targets from counts of all nodes."""
+        weights = torch.tensor(node_positive_weights(self._tree, counts))
+        self.positive_weights = weights.to(self.index.height.device)
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Terms]:
         """Give the loss; no parts."""
         codes = self.index.codes(labels)
         targets, known = self.index.on_path(codes), ~self.index.unknown(codes)
-        logits = self.node_head(embeddings)
+        logits = self.head(embeddings)
         return node_binary_cross_entropy(logits, targets, known, self.positive_weights), {}
 
     def sample_count(self, labels: Tensor) -> Tensor:

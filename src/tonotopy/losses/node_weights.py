@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,14 @@ from torch import Tensor
 from tonotopy._errors import UsageError
 from tonotopy.labels import LabelTree
 from tonotopy.losses._base import check_not_negative
+
+
+class CountWeighted(ABC):
+    """A loss whose weights follow from how often each node occurs."""
+
+    @abstractmethod
+    def set_counts(self, counts: Sequence[int]) -> None:
+        """Set the weights from counts of all nodes, as `tree.counts(paths)` gives them."""
 
 
 def node_class_weights(tree: LabelTree, counts: Sequence[int]) -> list[float]:

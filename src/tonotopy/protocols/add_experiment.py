@@ -5,20 +5,17 @@ Almudévar, Serizel and Ortega, "Angular Distance Distribution Loss for Audio Cl
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tonotopy._components import Component
 from tonotopy._errors import UsageError
-from tonotopy._files import write_json, write_text
+from tonotopy.protocols._trials import number_at, run_trials
 from tonotopy.protocols.evaluation import evaluate_run
 from tonotopy.training import FitConfig, SplitOptions, fit, resume
 
@@ -44,13 +41,15 @@ METHODS: dict[str, dict[str, Component]] = {
 
 WEIGHTS = {"opl": 0.1}
 
+STRUCTURE = ("structure", "cosine", "macro")
+
 MEASURES = {
-    "accuracy": ("classification", "accuracy"),
-    "mAP": ("retrieval", "map"),
-    "compactness": ("structure", "cosine", "macro", "compactness"),
-    "separation": ("structure", "cosine", "macro", "separation"),
-    "intra CV": ("structure", "cosine", "macro", "intra_cv"),
-    "inter CV": ("structure", "cosine", "macro", "inter_cv"),
+    "accuracy": number_at("classification", "accuracy"),
+    "mAP": number_at("retrieval", "map"),
+    "compactness": number_at(*STRUCTURE, "compactness"),
+    "separation": number_at(*STRUCTURE, "separation"),
+    "intra CV": number_at(*STRUCTURE, "intra_cv"),
+    "inter CV": number_at(*STRUCTURE, "inter_cv"),
 }
 
 
@@ -67,6 +66,11 @@ class Trial:
     method: str
     fold: str
     seed: int
+
+    @property
+    def row(self) -> str:
+        """The method."""
+        return self.method
 
     @property
     def folder(self) -> str:
@@ -104,16 +108,10 @@ def run_add_experiment(
         if method not in METHODS:
             raise UsageError(f"no method {method!r}; there are: {', '.join(METHODS)}")
     trials = [Trial(m, fold, seed) for seed in seeds for fold in folds for m in methods]
-    for number, trial in enumerate(trials, start=1):
-        if not _metrics_file(out, trial).is_file():
-            print(f"trial {number}/{len(trials)}: {trial.folder}", file=sys.stderr)
-            _run_trial(base, out, trial)
-        _write_table(out, trials)
-    return _write_table(out, trials)
+    return run_trials(trials, out, partial(_run_trial, base), MEASURES)
 
 
-def _run_trial(base: FitConfig, out: Path, trial: Trial) -> None:
-    run = out / trial.folder
+def _run_trial(base: FitConfig, trial: Trial, run: Path) -> None:
     losses = METHODS[trial.method]
     config = replace(
         base,
@@ -126,53 +124,3 @@ def _run_trial(base: FitConfig, out: Path, trial: Trial) -> None:
     trained = resume(run) if (run / "config.yaml").is_file() else fit(config)
     # No report: t-SNE and audio of every trial would cost more than its training.
     evaluate_run(trained, command=shlex.join(["tonotopy", *sys.argv[1:]]))
-
-
-def _metrics_file(out: Path, trial: Trial) -> Path:
-    return out / trial.folder / "metrics.json"
-
-
-def _write_table(out: Path, trials: Iterable[Trial]) -> dict[str, Any]:
-    done: list[dict[str, Any]] = []
-    for trial in trials:
-        file = _metrics_file(out, trial)
-        if file.is_file():
-            metrics = json.loads(file.read_text(encoding="utf-8"))
-            values = {name: _look_up(metrics, keys) for name, keys in MEASURES.items()}
-            done.append({"method": trial.method, "fold": trial.fold, "seed": trial.seed, **values})
-    methods = dict.fromkeys(row["method"] for row in done)
-    table = {
-        method: {
-            name: _spread([row[name] for row in done if row["method"] == method])
-            for name in MEASURES
-        }
-        for method in methods
-    }
-    result = {"trials": done, "table": table}
-    write_json(out / "results.json", result)
-    write_text(out / "results.md", _markdown(table))
-    return result
-
-
-def _look_up(metrics: dict[str, Any], keys: tuple[str, ...]) -> float:
-    value: Any = metrics
-    for key in keys:
-        value = value[key]
-    return math.nan if value is None else float(value)
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    # NumPy, not `statistics`: a measure that is undefined in one trial is NaN, which must pass.
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    return {"mean": float(np.mean(values)), "sd": deviation, "n": len(values)}
-
-
-def _markdown(table: dict[str, dict[str, dict[str, float]]]) -> str:
-    lines = [
-        f"| method | runs | {' | '.join(MEASURES)} |",
-        f"| --- | --- |{' --- |' * len(MEASURES)}",
-    ]
-    for method, row in table.items():
-        cells = [f"{value['mean']:.3f} ± {value['sd']:.3f}" for value in row.values()]
-        lines.append(f"| {method} | {row['accuracy']['n']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tonotopy._files import write_text
-from tonotopy.protocols.evaluation import EMBEDDINGS_FILE, evaluate_run
+from tonotopy.protocols.embedding import embed_run
+from tonotopy.protocols.evaluation import evaluate_run
 from tonotopy.protocols.model_card import model_card
 from tonotopy.reporting import write_report
 
@@ -21,7 +22,7 @@ def complete_run(run: Path, *, command: str) -> dict[str, Any]:
     Returns:
         The metrics, with `summary`, one line for people, and the paths `run` and `report`.
     """
-    (run / EMBEDDINGS_FILE).unlink(missing_ok=True)  # an interrupted run may have older weights'
+    embed_run(run)  # anew: an interrupted run may have left those of older weights
     metrics = evaluate_run(run, command=command)
     write_text(run / "README.md", model_card(run, metrics))
     report = write_report(run)
@@ -32,6 +33,11 @@ def _summary(metrics: dict[str, Any], report: Path) -> str:
     parts = [f"{metrics['num_clips']} {metrics['split']} clips"]
     if metrics["classification"] is not None:
         parts.append(f"accuracy {metrics['classification']['accuracy']:.1%}")
+    if "tree" in metrics:
+        levels = metrics["tree"]["levels"]
+        shares = [level["accuracy"] for level in levels if level["accuracy"] is not None]
+        if shares:
+            parts.append("by level " + " ".join(f"{share:.1%}" for share in shares))
     parts.append(f"kNN accuracy {metrics['knn']['accuracy']:.1%}")
     parts.append(f"mAP {metrics['retrieval']['map']:.3f}")
     return f"{', '.join(parts)}; report: {report}"

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from tonotopy._errors import DataError, UsageError
 from tonotopy._files import write_json
-from tonotopy.clips import ClipTable, load_clips
+from tonotopy.clips import load_clips
 from tonotopy.embedder import AudioEmbedder
 from tonotopy.extraction import EmbeddingTable, embed_clips
 from tonotopy.labels import LabelTree
 from tonotopy.metrics import evaluate_embeddings
+from tonotopy.protocols.embedding import EMBEDDINGS_FILE, embed_run, known_paths
+from tonotopy.protocols.tree_evaluation import tree_metrics
 
 FORMAT = 1
-EMBEDDINGS_FILE = "embeddings.parquet"
 METRICS_FILE = "metrics.json"
 
 
@@ -42,19 +43,25 @@ def evaluate_run(run: Path, data: Path | None = None, *, command: str) -> dict[s
         UsageError: There is no model in `run`, or `data` shares no class with it.
         DataError: Audio or disk failed.
     """
+    if data is None and not (run / EMBEDDINGS_FILE).is_file():
+        embed_run(run)
     embedder = AudioEmbedder.from_pretrained(run)
-    if embedder.tree is None:
+    tree = embedder.tree
+    if tree is None:
         raise UsageError(f"the model in {run} has no labels to be evaluated against")
+    unseen = None
     if data is None:
-        folder, split, judged, gallery = _own_clips(embedder, run)
+        folder, clips = run, EmbeddingTable.read(run / EMBEDDINGS_FILE)
+        split, judged, gallery, val = _own_clips(clips)
+        unseen = clips.of_split("unseen")
     else:
-        folder, split, gallery = run / "evaluations" / data.stem, "data", None
+        folder, split, gallery, val = run / "evaluations" / data.stem, "data", None, None
         judged = embed_clips(embedder, load_clips(data), folder / EMBEDDINGS_FILE)
-    labels = class_ids(embedder.tree, judged)
-    if not (labels >= 0).any():
+    labels = tree.leaf_index(known_paths(tree, judged))
+    if not any(known_paths(tree, judged)):
         raise UsageError(
             "no clip to evaluate has a class of the model "
-            f"({', '.join(embedder.tree.leaf_names[:5])}, ...): check the label columns or folders"
+            f"({', '.join(tree.leaf_names[:5])}, ...): check the label columns or folders"
         )
     earlier = folder / METRICS_FILE
     if data is None and earlier.is_file():
@@ -65,48 +72,45 @@ def evaluate_run(run: Path, data: Path | None = None, *, command: str) -> dict[s
         "tonotopy": version("tonotopy"),
         "command": command,
         "split": split,
-        "classes": list(embedder.tree.leaf_names),
+        "classes": list(tree.leaf_names),
         **evaluate_embeddings(
             judged.embeddings,
             labels,
-            num_classes=embedder.tree.num_leaves,
+            num_classes=tree.num_leaves,
             logits=_logits(embedder, judged.embeddings),
-            gallery=gallery,
+            gallery=_with_leaves(tree, gallery),
         ),
     }
+    if tree.num_levels > 1:
+        metrics["tree"] = tree_metrics(embedder, judged, train=gallery, val=val, unseen=unseen)
     write_json(folder / METRICS_FILE, metrics)
     return metrics
 
 
-def class_ids(tree: LabelTree, table: EmbeddingTable) -> Tensor:
-    """Give the leaf index of each row; -1 where the label is missing or unknown to the tree."""
-    known = [path if path in tree else () for path in table.labels]
-    return tree.leaf_index(known)
-
-
 def _own_clips(
-    embedder: AudioEmbedder, run: Path
-) -> tuple[Path, str, EmbeddingTable, tuple[Tensor, Tensor] | None]:
-    assert embedder.tree is not None
-    target = run / EMBEDDINGS_FILE
-    if target.is_file():
-        table = EmbeddingTable.read(target)
-    else:
-        table = embed_clips(embedder, ClipTable.read(run / "clips.parquet"), target)
-    if not len(table):
-        raise DataError(f"{target} holds no clip")
-    train = table.of_split("train")
-    gallery = (train.embeddings, class_ids(embedder.tree, train)) if len(train) else None
-    for split in ("test", "val"):
-        judged = table.of_split(split)
-        if len(judged):
-            return run, split, judged, gallery
-    return run, "train", table, None
+    clips: EmbeddingTable,
+) -> tuple[str, EmbeddingTable, EmbeddingTable | None, EmbeddingTable | None]:
+    """Give the split to judge and its clips, the training and the validation clips."""
+    if not len(clips):
+        raise DataError(f"{EMBEDDINGS_FILE} holds no clip: embed the run's clips again")
+    train, val, test = (clips.of_split(name) for name in ("train", "val", "test"))
+    gallery = train if len(train) else None
+    if len(test):
+        return "test", test, gallery, val if len(val) else None
+    if len(val):
+        return "val", val, gallery, None
+    return "train", clips, None, None
+
+
+def _with_leaves(tree: LabelTree, table: EmbeddingTable | None) -> tuple[Tensor, Tensor] | None:
+    if table is None:
+        return None
+    return table.embeddings, tree.leaf_index(known_paths(tree, table))
 
 
 @torch.no_grad()
 def _logits(embedder: AudioEmbedder, embeddings: Tensor) -> Tensor | None:
+    """Give logits of the leaves, whose softmax is what the model says of them."""
     if embedder.head is None:
         return None
-    logits: Tensor = embedder.head(embeddings.to(embedder.device))
-    return logits.cpu()
+    return embedder.probabilities(embeddings.to(embedder.device)).clamp_min(1e-30).log().cpu()

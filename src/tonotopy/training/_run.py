@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import warnings
@@ -11,23 +12,26 @@ from pathlib import Path
 from typing import Literal
 
 import lightning
+import polars as pl
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from tonotopy._components import build
+from tonotopy._components import build, find_class
 from tonotopy._errors import DataError, UsageError
 from tonotopy._progress import track
 from tonotopy.audio import AudioCache, Augmentation, FrontEnd, Mixup, default_cache
-from tonotopy.clips import ClipDataset, ClipTable, PKBatchSampler, load_clips, split_clips
+from tonotopy.clips import BatchSampler, ClipDataset, ClipTable, load_clips, split_clips
 from tonotopy.embedder import AudioEmbedder
 from tonotopy.encoders import Encoder
+from tonotopy.labels import LabelTree, display_name
 from tonotopy.losses import Loss, WeightedSumLoss
 from tonotopy.training.callbacks import BEST, LAST, CollapseMonitor, EpochLog, RunCheckpoints
 from tonotopy.training.checkpoint_io import SafetensorsCheckpointIO, read_state_dict
 from tonotopy.training.config import FitConfig, read_config, write_config
 from tonotopy.training.data import ClipDataModule
+from tonotopy.training.node_counts import NodeCounts
 from tonotopy.training.task import EmbeddingTask
 
 CONFIG_FILE = "config.yaml"
@@ -89,6 +93,7 @@ def _split(clips: ClipTable, config: FitConfig) -> ClipTable:
         test_fraction=options.test_fraction,
         val_fraction=options.val_fraction,
         by=options.by,
+        unseen=options.unseen,
         seed=config.seed,
     )
     return clips.with_columns(split.alias("split"))
@@ -96,11 +101,11 @@ def _split(clips: ClipTable, config: FitConfig) -> ClipTable:
 
 def _train(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> Path:
     run = config.run_folder
-    monitor = config.monitor if data.has_val else None
+    monitor = _monitor(config, task.loss) if data.has_val else None
     checkpoints = RunCheckpoints(
         run / CHECKPOINTS,
         monitor,
-        mode="min" if config.monitor.endswith("loss") else "max",
+        mode="min" if config.monitor == "val/loss" else "max",
         patience=config.patience,
         minutes=config.checkpoint_minutes,
     )
@@ -111,7 +116,7 @@ def _train(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> Path
         warnings.filterwarnings("ignore", module=r"lightning\.")
         trainer.fit(task, data, ckpt_path=last if last.is_file() else None)
 
-    kept = run / CHECKPOINTS / (BEST if monitor else LAST)
+    kept = run / CHECKPOINTS / (BEST if monitor and config.keep == "best" else LAST)
     task.load_state_dict(read_state_dict(kept))
     if trainer.is_global_zero:
         task.embedder.save_pretrained(run)
@@ -123,16 +128,21 @@ def _assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipD
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    labels = clips.tree.leaf_index(clips.labels)
-    train_rows = _rows(clips, "train", labels)
-    val_rows = _rows(clips, "val", labels)
-    _check_classes(clips, labels[train_rows])
+    tree = known_tree(clips)
+    seen = (clips.frame["split"] != "unseen").to_list()
+    paths = [path if kept else () for path, kept in zip(clips.labels, seen, strict=True)]
+    leaves, codes = tree.leaf_index(paths), tree.encode(paths)
+    labels = leaves if config.task == "classes" else codes
+    train_rows, val_rows = (_rows(clips, split, labels, config) for split in ("train", "val"))
+    _check_classes(tree, codes[train_rows])
 
-    embedder, loss = _build_model(config, clips)
+    embedder, loss = _build_model(config, tree)
     if loss.head is None and config.monitor == "val/accuracy":
         raise UsageError(
             "none of the losses has a classifier: choose --monitor val/knn_accuracy or add one"
         )
+    if config.optimiser.schedule == "plateau" and not val_rows:
+        raise UsageError("--optimiser.schedule plateau needs validation clips: set --split")
     cache = AudioCache(config.cache or default_cache(), embedder.sample_rate)
     excerpt = config.clip_seconds or min(LONGEST_EXCERPT, max(clips.frame["seconds"]))
     train = ClipDataset(
@@ -148,46 +158,63 @@ def _assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipD
     _decode_all(clips, cache)
     _fit_normalisation(embedder.front_end, clips, cache, train_rows)
 
+    assert config.batches is not None, "the configuration fills in its default"
     sampler = partial(
-        PKBatchSampler,
-        labels[train_rows].tolist(),
-        classes_per_batch=config.classes_per_batch,
-        clips_per_class=config.clips_per_class,
+        build,
+        config.batches,
+        BatchSampler,
+        "tonotopy.clips",
+        labels=leaves[train_rows].tolist(),
+        codes=codes[train_rows],
+        tree=tree,
+        num_clips=len(train_rows),
         seed=config.seed,
     )
+    counts = NodeCounts(tree, codes[train_rows]) if config.class_weights else None
+    if counts is not None:
+        counts.apply(loss, sampler().epoch_batches(0))
     augmentations = [build(a, Augmentation, "tonotopy.audio") for a in config.augmentations]
     task = EmbeddingTask(
         embedder,
         loss,
         labels,
-        clips.tree.num_leaves,
         optimiser=config.optimiser,
         augmentations=augmentations,
         mixup=Mixup(config.mixup_alpha) if config.mixup_alpha else None,
+        node_counts=counts,
         seed=config.seed,
     )
     return task, ClipDataModule(train, val, sampler, workers=config.workers)
 
 
-def _rows(clips: ClipTable, split: str, labels: Tensor) -> list[int]:
-    """Rows of a split whose label is complete."""
+def known_tree(clips: ClipTable) -> LabelTree:
+    """Give the tree of all labels that training may know of."""
+    return clips.filter(pl.col("split") != "unseen").tree
+
+
+def _rows(clips: ClipTable, split: str, labels: Tensor, config: FitConfig) -> list[int]:
+    """Rows of a split that training can use: flat classes need a complete label."""
     in_split = (clips.frame["split"] == split).to_list()
-    return [row for row, inside in enumerate(in_split) if inside and labels[row] >= 0]
+    usable = labels >= 0 if config.task == "classes" else torch.ones(len(labels)).bool()
+    return [row for row, inside in enumerate(in_split) if inside and usable[row]]
 
 
-def _check_classes(clips: ClipTable, labels: Tensor) -> None:
-    names = clips.tree.leaf_names
-    present = sorted(set(labels.tolist()))
-    if len(present) < 2:
-        found = f"only {names[present[0]]!r}" if present else "none"
+def _check_classes(tree: LabelTree, codes: Tensor) -> None:
+    """Refuse training clips of fewer than two classes, and say which have none."""
+    counts = torch.zeros(tree.num_nodes, dtype=torch.long)
+    for level in codes.unbind(dim=1):
+        counts += level[level >= 0].bincount(minlength=tree.num_nodes)
+    leaves = list(tree.leaves)
+    if not any(len(set(level[level >= 0].tolist())) > 1 for level in codes.unbind(dim=1)):
+        deepest = int(codes.max()) if codes.numel() else -1
+        found = f"only {display_name(tree.path(deepest))!r}" if deepest >= 0 else "none"
         raise DataError(
             f"training needs clips of at least two classes, found {found}: "
             "put each class in a sub-folder of its own, or name the label columns"
         )
-    counts = labels.bincount(minlength=len(names))
-    if (counts <= 1).all():
+    if (counts[leaves] <= 1).all():
         _warn("every class has one training clip: nothing can be said about unseen clips")
-    unseen = [name for name, count in zip(names, counts.tolist(), strict=True) if count == 0]
+    unseen = [display_name(tree.path(leaf)) for leaf in leaves if counts[leaf] == 0]
     if unseen:
         _warn(f"{len(unseen)} classes have no training clip: {', '.join(unseen[:5])}")
 
@@ -196,22 +223,40 @@ def _warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _build_model(config: FitConfig, clips: ClipTable) -> tuple[AudioEmbedder, Loss]:
+def _build_model(config: FitConfig, tree: LabelTree) -> tuple[AudioEmbedder, WeightedSumLoss]:
     front_end = build(config.front_end, FrontEnd, "tonotopy.audio")
     encoder = build(config.encoder, Encoder, "tonotopy.encoders", num_bins=front_end.num_bins)
+    for component in config.losses.values():
+        _check_task(find_class(component.class_path, Loss, "tonotopy.losses"), config.task)
     parts = {
         name: build(
             component,
             Loss,
             "tonotopy.losses",
-            num_classes=clips.tree.num_leaves,
+            num_classes=tree.num_leaves,
             embedding_dim=encoder.embedding_dim,
-            tree=clips.tree,
+            tree=tree,
         )
         for name, component in config.losses.items()
     }
     loss = WeightedSumLoss(parts, config.loss_weights)
-    return AudioEmbedder(front_end, encoder, head=loss.head, tree=clips.tree), loss
+    return AudioEmbedder(front_end, encoder, head=loss.head, tree=tree), loss
+
+
+def _check_task(loss: type[Loss], task: str) -> None:
+    """Refuse flat classifiers where labels are paths, whose classes they cannot tell."""
+    parameters = inspect.signature(loss).parameters
+    if task == "tree" and "num_classes" in parameters and "tree" not in parameters:
+        raise UsageError(
+            f"{loss.__name__} tells flat classes apart: with --task tree take LeafCrossEntropyLoss "
+            "or another loss over a tree, or leave --task out"
+        )
+
+
+def _monitor(config: FitConfig, loss: Loss) -> str:
+    if config.monitor != "auto":
+        return config.monitor
+    return "val/knn_accuracy" if loss.head is None else "val/accuracy"
 
 
 def _decode_all(clips: ClipTable, cache: AudioCache) -> None:

@@ -10,8 +10,10 @@ from tonotopy._components import Component
 from tonotopy._errors import UsageError
 from tonotopy._files import write_text
 
-MONITORS = ("val/accuracy", "val/knn_accuracy", "val/loss")
+MONITORS = ("auto", "val/accuracy", "val/knn_accuracy", "val/loss")
 """What can choose the best epoch."""
+
+Task = Literal["classes", "tree"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class SplitOptions:
         val_fraction: Share of the remaining clips for validation where no `val_fold` is given;
             0 for none: then every epoch runs and the last weights are kept.
         by: `"label"` keeps the class shares; `"group"` keeps all clips of one `group` together.
+        unseen: Labels, as in `Strings/Violin`, that training never sees: their clips are kept for
+            the test of unseen classes.
     """
 
     test_fold: str | None = None
@@ -32,29 +36,47 @@ class SplitOptions:
     test_fraction: float = 0.2
     val_fraction: float = 0.2
     by: Literal["label", "group"] = "label"
+    unseen: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class OptimiserOptions:
-    """AdamW with a linear warm-up and a cosine decay to zero.
+    """The optimiser and its learning rate.
 
     Args:
         epochs: Passes over the training clips.
+        algorithm: `"adamw"`, with decoupled weight decay that leaves out biases and normalisation
+            layers; or `"adam"`, with weight decay as a penalty on all parameters.
         learning_rate: Peak learning rate.
-        weight_decay: Decoupled weight decay; biases and normalisation layers are exempt.
-        warmup_epochs: Epochs of linear warm-up from zero.
+        weight_decay: Weight decay.
+        schedule: `"cosine"`, a linear warm-up and a cosine decay to zero; or `"plateau"`, times 0.6
+            whenever the validation loss has not fallen for `plateau_epochs`.
+        warmup_epochs: Epochs of linear warm-up from zero; for the cosine.
+        plateau_epochs: Epochs without a lower validation loss; for the plateau.
         clip_gradient: Largest gradient norm; 0 turns clipping off.
     """
 
     epochs: int = 40
+    algorithm: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
+    schedule: Literal["cosine", "plateau"] = "cosine"
     warmup_epochs: float = 5.0
+    plateau_epochs: int = 50
     clip_gradient: float = 5.0
 
 
-def _default_losses() -> dict[str, Component]:
-    return {"ce": Component("CrossEntropyLoss")}
+DEFAULT_LOSSES: dict[Task, dict[str, Component]] = {
+    "classes": {"ce": Component("CrossEntropyLoss")},
+    "tree": {
+        "level_ce": Component("LevelCrossEntropyLoss"),
+        "triplet": Component("GeneralizedTripletLoss"),
+    },
+}
+DEFAULT_BATCHES: dict[Task, Component] = {
+    "classes": Component("PKBatchSampler", {"classes_per_batch": 16, "clips_per_class": 4}),
+    "tree": Component("TreeBatchSampler"),
+}
 
 
 def _default_front_end() -> Component:
@@ -81,8 +103,11 @@ class FitConfig:
         run: The folder to make. Default: `runs/` and the name of the data.
         front_end: Waveform to features.
         encoder: Features to one vector a clip.
+        task: What the labels are: `"classes"`, each its own; or a `"tree"` of which clips may be
+            labelled to any depth, or not at all. Losses over a tree need the latter.
         losses: Name to loss; their weighted sum is minimised. The first with a classifier gives
-            the model its classes.
+            the model its own. Default: cross-entropy; for a tree, cross-entropy on every level and
+            the generalised triplet loss.
         loss_weights: Name to weight; 1 where not given.
         augmentations: Applied in this order while training.
         mixup_alpha: Mix pairs of clips and their labels, share ~ Beta(alpha, alpha); 0 for none.
@@ -90,11 +115,15 @@ class FitConfig:
             Default: the longest clip, 10 at most.
         short_clips: Fill a clip that is shorter with silence (`"pad"`) or repeat it (`"tile"`).
         split: Training, validation and test clips.
-        classes_per_batch: Classes P in a batch.
-        clips_per_class: Clips K of each of them; three or more for losses with within-class spread.
+        batches: How clips are put together. Default: `PKBatchSampler` with 16 classes and 4 clips
+            of each; for a tree, `TreeBatchSampler`.
+        class_weights: Let every node of the tree count as much as any other of its level, by how
+            often its clips occur in the batches of an epoch. For losses that take weights.
         optimiser: Epochs and learning rate.
         monitor: What chooses the best epoch and stops early: `val/accuracy`, `val/knn_accuracy`
-            or `val/loss`.
+            or `val/loss`; `auto` is the first where a loss has a classifier, the second otherwise.
+            For a tree, accuracies are means over its levels.
+        keep: The weights that are kept: of the `"best"` epoch, or the `"last"`.
         patience: Stop after this many epochs without a better `monitor`; 0 never stops early.
         checkpoint_minutes: Save a checkpoint within an epoch this often; one is saved after every
             epoch in any case.
@@ -110,17 +139,19 @@ class FitConfig:
     run: Path | None = None
     front_end: Component = field(default_factory=_default_front_end)
     encoder: Component = field(default_factory=lambda: Component("ConvNet"))
-    losses: dict[str, Component] = field(default_factory=_default_losses)
+    task: Task = "classes"
+    losses: dict[str, Component] = field(default_factory=dict)
     loss_weights: dict[str, float] = field(default_factory=dict)
     augmentations: list[Component] = field(default_factory=_default_augmentations)
     mixup_alpha: float = 0.0
     clip_seconds: float | None = None
     short_clips: Literal["pad", "tile"] = "pad"
     split: SplitOptions = field(default_factory=SplitOptions)
-    classes_per_batch: int = 16
-    clips_per_class: int = 4
+    batches: Component | None = None
+    class_weights: bool = False
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
-    monitor: str = "val/accuracy"
+    monitor: str = "auto"
+    keep: Literal["best", "last"] = "best"
     patience: int = 0
     checkpoint_minutes: float = 5.0
     seed: int = 0
@@ -132,8 +163,6 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         positive = {
-            "classes_per_batch": self.classes_per_batch,
-            "clips_per_class": self.clips_per_class,
             "optimiser.epochs": self.optimiser.epochs,
             "optimiser.learning_rate": self.optimiser.learning_rate,
             "devices": self.devices,
@@ -142,7 +171,11 @@ class FitConfig:
             if value <= 0:
                 raise UsageError(f"--{name} must be positive, got {value}")
         if not self.losses:
-            raise UsageError("--losses names no loss; give at least one, e.g. ce: CrossEntropyLoss")
+            object.__setattr__(self, "losses", dict(DEFAULT_LOSSES[self.task]))
+        if self.batches is None:
+            object.__setattr__(self, "batches", DEFAULT_BATCHES[self.task])
+        if self.task == "tree" and self.mixup_alpha:
+            raise UsageError("--mixup_alpha mixes flat classes; with --task tree it must be 0")
         if self.monitor not in MONITORS:
             raise UsageError(
                 f"--monitor {self.monitor!r} is not measured; there are: {', '.join(MONITORS)}"

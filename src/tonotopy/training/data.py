@@ -96,6 +96,10 @@ class ClipDataModule(lightning.LightningDataModule):
         """Training batches of one rank in an epoch."""
         return len(self._batches())
 
+    def epoch_batches(self, epoch: int) -> list[list[int]]:
+        """Give all training batches of an epoch, of all ranks."""
+        return self._batches().epoch_batches(epoch)
+
     def train_dataloader(self) -> ResumableLoader:
         """Give this rank's training batches."""
         trainer = self._running_trainer()

@@ -10,17 +10,18 @@ import lightning
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from tonotopy.audio import FeatureAugmentation, Mixup, WaveAugmentation
 from tonotopy.embedder import AudioEmbedder
+from tonotopy.labels import relation_counts
 from tonotopy.losses import Loss
-from tonotopy.metrics import effective_rank, knn_accuracy, mean_pairwise_cosine
+from tonotopy.metrics import effective_rank, mean_pairwise_cosine
 from tonotopy.training.collectives import global_loss
 from tonotopy.training.config import OptimiserOptions
 from tonotopy.training.data import Batch, ClipDataModule
-from tonotopy.training.schedule import warmup_cosine
+from tonotopy.training.node_counts import NodeCounts
+from tonotopy.training.optimiser import make_optimiser
+from tonotopy.training.validation import validation_accuracies
 
 VALIDATION_CHUNK = 512
 """Clips that a validation loss sees at once: enough pairs, and no N x N for large sets."""
@@ -35,11 +36,12 @@ class EmbeddingTask(lightning.LightningModule):
     Args:
         embedder: The model.
         loss: `loss(embeddings, labels)`; its head, if any, becomes the embedder's classifier.
-        labels: (N,) class id of every clip of the table, -1 = unknown.
-        num_classes: Number of classes C.
+        labels: (N,) class id of every clip of the table, -1 = unknown; or (N, L) codes of the
+            embedder's tree.
         optimiser: Epochs, learning rate and schedule.
         augmentations: Waveform and feature augmentations, applied in this order.
         mixup: Mixes features and labels, or None.
+        node_counts: Sets the class weights of the losses anew for each epoch, or None.
         seed: Start of all random numbers of the training.
     """
 
@@ -48,11 +50,11 @@ class EmbeddingTask(lightning.LightningModule):
         embedder: AudioEmbedder,
         loss: Loss,
         labels: Tensor,
-        num_classes: int,
         *,
         optimiser: OptimiserOptions,
         augmentations: Sequence[nn.Module] = (),
         mixup: Mixup | None = None,
+        node_counts: NodeCounts | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -60,7 +62,6 @@ class EmbeddingTask(lightning.LightningModule):
         self.loss = loss
         self.register_buffer("labels", labels, persistent=False)
         self.labels: Tensor
-        self.num_classes = num_classes
         self.options = optimiser
         self.wave_augmentations = nn.ModuleList(
             a for a in augmentations if isinstance(a, WaveAugmentation)
@@ -69,9 +70,23 @@ class EmbeddingTask(lightning.LightningModule):
             a for a in augmentations if isinstance(a, FeatureAugmentation)
         )
         self.mixup = mixup
+        self.node_counts = node_counts
         self.seed = seed
         self.last_terms: dict[str, Tensor] = {}
         self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def on_train_start(self) -> None:
+        """Weigh classes; a resumed epoch has no start of its own."""
+        self._weigh_classes()
+
+    def on_train_epoch_start(self) -> None:
+        """Weigh classes by how often they occur in this epoch."""
+        self._weigh_classes()
+
+    def _weigh_classes(self) -> None:
+        if self.node_counts is not None:
+            batches = self._data().epoch_batches(self.current_epoch)
+            self.node_counts.apply(self.loss, batches)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout, so that a resumed step draws the same numbers."""
@@ -90,13 +105,14 @@ class EmbeddingTask(lightning.LightningModule):
 
         targets = labels
         if self.mixup is not None:
-            soft = F.one_hot(labels, self.num_classes).to(features.dtype)
+            assert self.embedder.tree is not None, "a trained embedder knows its classes"
+            soft = F.one_hot(labels, self.embedder.tree.num_leaves).to(features.dtype)
             features, targets = self.mixup(features, soft, generator)
             frames = torch.full_like(frames, features.shape[-1])  # a mixture is as long as both
 
         embeddings = self.embedder.encoder(features, frames)
         loss = global_loss(self.loss, embeddings, targets)
-        self._log_terms(loss)
+        self._log_terms(loss, labels)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -110,48 +126,31 @@ class EmbeddingTask(lightning.LightningModule):
         self._seen.clear()
         values = {
             "val/loss": self._validation_loss(embeddings, labels),
-            "val/knn_accuracy": knn_accuracy(embeddings, labels, k=1),
+            **validation_accuracies(self.embedder, embeddings, labels),
             "monitor/effective_rank": effective_rank(embeddings[:COLLAPSE_SAMPLE]),
             "monitor/mean_cosine": mean_pairwise_cosine(embeddings[:COLLAPSE_SAMPLE]),
         }
-        if self.loss.head is not None:
-            predicted = self.loss.head(embeddings).argmax(dim=-1)
-            values["val/accuracy"] = (predicted == labels)[labels >= 0].double().mean().item()
         self.log_dict({name: float(value) for name, value in values.items()}, rank_zero_only=True)
 
     def configure_optimizers(self) -> Any:
-        """Make AdamW with warm-up and cosine decay, stepped every batch."""
-        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
-        exempt = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
-        optimiser = AdamW(
-            [
-                {"params": decayed, "weight_decay": self.options.weight_decay},
-                {"params": exempt, "weight_decay": 0.0},
-            ],
-            lr=self.options.learning_rate,
-        )
+        """Make the optimiser and its schedule."""
         # Not `trainer.estimated_stepping_batches`: it would set up the loaders before a checkpoint
         # can tell them where in its epoch the run stopped.
-        per_epoch = self._steps_per_epoch()
-        steps = self.options.epochs * per_epoch
-        warmup = round(self.options.warmup_epochs * per_epoch)
-        schedule = LambdaLR(optimiser, lambda step: warmup_cosine(step, warmup, steps))
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return make_optimiser(self, self.options, self._data().steps_per_epoch)
 
-    def _steps_per_epoch(self) -> int:
+    def _data(self) -> ClipDataModule:
         data = getattr(self.trainer, "datamodule", None)
         assert isinstance(data, ClipDataModule), "this task is trained on a ClipDataModule"
-        return data.steps_per_epoch
+        return data
 
     def _step_seed(self) -> int:
         key = f"{self.seed}/{self.global_step}/{self.global_rank}".encode()
         return int.from_bytes(blake2b(key, digest_size=7).digest())
 
-    def _log_terms(self, loss: Tensor) -> None:
+    def _log_terms(self, loss: Tensor, labels: Tensor) -> None:
         self.last_terms = {"train/loss": loss.detach()}
+        if labels.ndim == 2:
+            self.last_terms |= _batch_counts(labels)
         self.last_terms |= {f"train/{name}": term for name, term in self.loss.terms().items()}
         self.log_dict(self.last_terms, on_step=True, on_epoch=False, prog_bar=True)
 
@@ -163,3 +162,13 @@ class EmbeddingTask(lightning.LightningModule):
         for chunk in torch.split(shuffled.to(labels.device), VALIDATION_CHUNK):
             total += float(self.loss(embeddings[chunk], labels[chunk])) * len(chunk)
         return total / len(labels)
+
+
+def _batch_counts(codes: Tensor) -> dict[str, Tensor]:
+    """Name the pairs and triplets of a batch by the levels that they share."""
+    counts = relation_counts(codes)
+    named = {"batch/unknown_pairs": counts.unknown_pairs.float()}
+    for what in ("pairs", "triplets"):
+        numbers: Tensor = getattr(counts, what)
+        named |= {f"batch/{what}{at}": number for at, number in enumerate(numbers.float())}
+    return named
