@@ -22,6 +22,9 @@ test: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/losses.py --peers
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/losses.py --batches 16384 --dims 128 \
+		--losses ArcFaceLoss AngularDistanceDistributionLoss NTXentLoss SupConLoss \
+		AngularMarginContrastiveLoss AngularContrastiveLoss
 	$(BIN)/python benchmarks/peers/defects.py
 
 $(VENV)/.core: pyproject.toml constraints.txt

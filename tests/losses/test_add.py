@@ -167,10 +167,13 @@ def test_cheaper_form_is_taken(pooling: Pooling, monkeypatch: pytest.MonkeyPatch
             return moments
 
         monkeypatch.setattr(_add_moments, name, record)
+    copies = 1 + _add_moments.SMALL_BATCH // len(Z)
+    many, labels = Z.repeat(copies, 1), Y.repeat(copies)
+    ADD(pooling=pooling)(many, labels)
     ADD(pooling=pooling)(Z, Y)
-    ADD(pooling=pooling)(wide(Z), Y)
-    ADD(pooling=pooling, distance="angle")(Z, Y)
-    assert taken == ["closed_form_moments", "pairwise_moments", "pairwise_moments"]
+    ADD(pooling=pooling)(torch.cat([many] * len(many), dim=1), labels)
+    ADD(pooling=pooling, distance="angle")(many, labels)
+    assert taken == ["closed_form_moments"] + ["pairwise_moments"] * 3
 
 
 @pytest.mark.parametrize("noise", [1e-1, 1e-2, 1e-3])

@@ -17,6 +17,8 @@ from tonotopy.geometry import Distance, distance_from_cosine, pairwise_cosine
 Pooling = Literal["pooled", "macro"]
 """Every pair counts equally, or every pair of classes does."""
 
+SMALL_BATCH = 320
+"""Up to here the many small steps of the closed form take longer than the N x N distances."""
 
 PADDING = 4
 """Classes of a batch go through one product, padded to the largest, if that takes no more than this
@@ -72,7 +74,7 @@ def batch_moments(u: Tensor, ids: Tensor, *, distance: Distance, pooling: Poolin
     Returns:
         Moments of both sides, differentiable with respect to `u`.
     """
-    if distance == "cosine" and u.shape[0] > u.shape[1]:
+    if distance == "cosine" and u.shape[0] > max(u.shape[1], SMALL_BATCH):
         return closed_form_moments(u, ids, pooling=pooling)
     return pairwise_moments(u, ids, distance=distance, pooling=pooling)
 
