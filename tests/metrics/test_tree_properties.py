@@ -26,6 +26,10 @@ from tonotopy.metrics.tree import (
     tree_ndcg,
     triplet_accuracy,
 )
+from tonotopy.metrics.tree._clips import tree_clips
+from tonotopy.metrics.tree._rankings import rankings
+from tonotopy.metrics.tree.ranks import rank_rows
+from tonotopy.metrics.tree.triplets import triplet_rows
 
 Make = Callable[..., Any]
 
@@ -181,6 +185,19 @@ def test_samples_say_so(tree_case: Make) -> None:
     assert sampled == 20
     assert share != misplaced_pairs(z, codes, tree, max_clips=20, seed=1).share
     assert evaluate_tree(z, codes, tree, max_queries=10)["queries"] == 10
+
+
+def test_large_counts_are_exact() -> None:
+    number = 70_001
+    paths = [("a", "x")] * 35_001 + [("c",)] * 35_000
+    clips = tree_clips(torch.ones(number, 1), TREE.encode(paths), TREE)
+    (ranking,) = rankings(clips, torch.tensor([0]))
+    value, floor = rank_rows(ranking, clips)
+    assert value.item() == pytest.approx((number - 2) / 2 / (number - 1), rel=1e-14)
+    assert floor.item() == pytest.approx(34_999 / 2 / (number - 1), rel=1e-14)
+    right, valid = triplet_rows(ranking, TREE.num_levels)
+    assert valid.item() == 35_000 * 35_000
+    assert right.item() == 35_000 * 35_000 / 2
 
 
 def test_dot_products_depend_on_length() -> None:
