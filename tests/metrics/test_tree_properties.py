@@ -26,6 +26,10 @@ from tonotopy.metrics.tree import (
     tree_ndcg,
     triplet_accuracy,
 )
+from tonotopy.metrics.tree._clips import tree_clips
+from tonotopy.metrics.tree._rankings import rankings
+from tonotopy.metrics.tree.ranks import rank_rows
+from tonotopy.metrics.tree.triplets import triplet_rows
 
 Make = Callable[..., Any]
 
@@ -130,6 +134,16 @@ def test_equal_embeddings_score_as_chance_does(z: Tensor) -> None:
     assert found["silhouette"] == 0.0
 
 
+def test_rounding_is_no_distance() -> None:
+    leaves = [("a", "x")] * 3 + [("a", "y")] * 5 + [("b", "z", "w")] * 6 + [("c",)] * 7
+    z = torch.tensor([[0.1, 0.7, 0.3]], dtype=torch.float64).repeat(21, 1)
+    z *= torch.linspace(0.3, 7.0, 21, dtype=torch.float64)[:, None]
+    found = evaluate_tree(z, TREE.encode(leaves), TREE)
+    assert [level["silhouette"] for level in found["levels"][:2]] == [0.0, 0.0]
+    assert math.isnan(found["cpcc"])
+    assert found["triplet_accuracy"] == 0.5
+
+
 @pytest.mark.parametrize("paths", [[], [("a", "x")], [()] * 4, [("a",)] * 4])
 def test_nothing_to_compare(paths: list[tuple[str, ...]]) -> None:
     z = torch.randn(len(paths), 3)
@@ -164,15 +178,15 @@ def test_a_leaf_of_one_clip_counts_as_wrong_or_not_at_all() -> None:
 
 def test_mistakes_of_paths_that_end_early_or_are_not_known() -> None:
     true = TREE.encode([("a", "x"), ("b", "z", "w"), ("b",), ("c",), ("b", "z", "w")])
-    guess = TREE.encode([("a",), ("b", "z", "w"), ("c",), ("b", "z", "w"), ("a", "y")])
+    guess = TREE.encode([("a",), ("b", "z", "w"), ("b", "z", "w"), ("b", "z", "w"), ("a", "y")])
     found = mistakes(guess, true, TREE)
     # The root is 3 above its deepest leaf, a is 1 above; the partial label is not judged.
     assert (found.count, found.judged) == (3, 4)
     assert found.severity == pytest.approx((1 + 3 + 3) / 3)
     assert found.mean_lca_height == pytest.approx(7 / 4)
     precision, recall, f1 = hierarchical_scores(guess, true, TREE)
-    assert (precision, recall) == pytest.approx((4 / 10, 4 / 10))
-    assert f1 == pytest.approx(4 / 10)
+    # What is predicted below the partial label is neither right nor wrong.
+    assert (precision, recall, f1) == pytest.approx((5 / 10, 5 / 10, 5 / 10))
 
 
 def test_samples_say_so(tree_case: Make) -> None:
@@ -181,6 +195,19 @@ def test_samples_say_so(tree_case: Make) -> None:
     assert sampled == 20
     assert share != misplaced_pairs(z, codes, tree, max_clips=20, seed=1).share
     assert evaluate_tree(z, codes, tree, max_queries=10)["queries"] == 10
+
+
+def test_large_counts_are_exact() -> None:
+    number = 70_001
+    paths = [("a", "x")] * 35_001 + [("c",)] * 35_000
+    clips = tree_clips(torch.ones(number, 1), TREE.encode(paths), TREE)
+    (ranking,) = rankings(clips, torch.tensor([0]))
+    value, floor = rank_rows(ranking, clips)
+    assert value.item() == pytest.approx((number - 2) / 2 / (number - 1), rel=1e-14)
+    assert floor.item() == pytest.approx(34_999 / 2 / (number - 1), rel=1e-14)
+    right, valid = triplet_rows(ranking, TREE.num_levels)
+    assert valid.item() == 35_000 * 35_000
+    assert right.item() == 35_000 * 35_000 / 2
 
 
 def test_dot_products_depend_on_length() -> None:

@@ -19,8 +19,8 @@ from tonotopy.labels.pairs import shared_prefix
 from tonotopy.metrics._ranking import ZERO
 from tonotopy.metrics.tree._clips import TreeClips
 
-BLOCK = 2**20
-"""Pairs that are looked at together: 8 MiB in float64."""
+BLOCK = 2**18
+"""Pairs that are looked at together: 2 MiB in float64, so that they stay in a cache."""
 
 Weight = Callable[[Tensor, Tensor], Tensor]
 """Sum of the weights of the first p places, from (G,) numbers p and (G,) rows."""
@@ -39,25 +39,40 @@ class TieGroups:
     @cached_property
     def rows(self) -> Tensor:
         """(G,) row of each run."""
-        return self.last.nonzero()[:, 0]
+        return torch.arange(len(self.last)).repeat_interleave(self._runs)
 
     @cached_property
-    def _opens_row(self) -> Tensor:
-        return torch.cat([torch.ones(1, dtype=torch.bool), self.rows[1:] != self.rows[:-1]])[
-            : len(self.rows)
-        ]
+    def places(self) -> tuple[Tensor, Tensor]:
+        """(G,) entries up to the start and to the end of each run."""
+        return self.ends(torch.ones_like(self.last))
+
+    @cached_property
+    def _runs(self) -> Tensor:
+        return self.last.sum(dim=1)
+
+    @cached_property
+    def _index(self) -> Tensor:
+        return self.last.flatten().nonzero()[:, 0]
+
+    @cached_property
+    def _first(self) -> Tensor:
+        """(B,) first run of each row that has any."""
+        runs = self._runs[self._runs > 0]
+        return runs.cumsum(0) - runs
 
     def ends(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Give the (G,) sums of (B, M) values up to the start and to the end of each run."""
-        kind = torch.float64 if values.is_floating_point() else torch.long
-        stop = values.cumsum(dim=1, dtype=kind)[self.last]
-        start = torch.cat([stop.new_zeros(1), stop[:-1]])[: len(stop)]
-        return start.masked_fill(self._opens_row, 0), stop
+        kind = torch.float64 if values.is_floating_point() else torch.int32
+        # Halves, squares and products of counts are exact in float64.
+        stop = values.cumsum(dim=1, dtype=kind).take(self._index).double()
+        start = torch.zeros_like(stop)
+        start[1:] = stop[:-1]
+        start[self._first] = 0
+        return start, stop
 
     def by_row(self, values: Tensor) -> Tensor:
         """Add up (G,) values by row."""
-        sums = torch.zeros(len(self.last), dtype=torch.float64)
-        return sums.index_add_(0, self.rows, values.double())
+        return torch.segment_reduce(values.double(), "sum", lengths=self._runs)
 
     def expected(self, gains: Tensor, counted: Tensor, weight: Weight) -> Tensor:
         """Give each row's sum of gain times weight of the place, expected over the order of ties.
@@ -70,9 +85,9 @@ class TieGroups:
         Returns:
             (B,) float64.
         """
-        before, after = self.ends(counted)
+        before, after = self.places if counted.all() else self.ends(counted)
         low, high = self.ends(gains)
-        weights = weight(after, self.rows).double() - weight(before, self.rows)
+        weights = weight(after.long(), self.rows) - weight(before.long(), self.rows)
         # The entries of a run share their places.
         return self.by_row((high - low) * weights / (after - before).clamp_min(1))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tonotopy.labels import LabelTree
 from tonotopy.labels.pairs import shared_prefix
+from tonotopy.metrics._ranking import ZERO
 from tonotopy.metrics.tree._clips import TreeClips, tree_clips
 from tonotopy.metrics.tree._rankings import BLOCK
 
@@ -59,7 +61,9 @@ def correlation_of(clips: TreeClips) -> float:
         later = rows[:, None] < torch.arange(len(leaves))
         # Differences and no Gram matrix, which loses the digits of small distances.
         exact = "donot_use_mm_for_euclid_dist"
-        distances.append(torch.cdist(means[rows], means, compute_mode=exact)[later])
+        apart = torch.cdist(means[rows], means, compute_mode=exact)[later]
+        # What rounding leaves of equal means is no distance.
+        distances.append(F.hardshrink(apart, ZERO))
         edges.append((depth[rows, None] + depth - 2 * shared.long())[later])
     a, b = (_deviations(torch.cat(parts).double()) for parts in (distances, edges))
     scale = a.square().sum() * b.square().sum()

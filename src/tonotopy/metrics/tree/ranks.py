@@ -72,4 +72,4 @@ def rank_rows(ranking: Ranking, clips: TreeClips) -> tuple[Tensor, Tensor]:
 
 def _sum_of_ranks(number: Tensor, _: Tensor) -> Tensor:
     """Give 0 + 1 + ... of that many ranks."""
-    return number * (number - 1) / 2
+    return number.double() * (number - 1) / 2
