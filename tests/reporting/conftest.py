@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ LABELS = [
     ("Bell",),
 ]
 COMMAND = "tonotopy fit sounds --out 'my run' --loss \"add\""
+
+NAN = float("nan")
+UNSEEN = ["Strings", "Erhu"]
 
 MakeRun = Callable[..., Path]
 
@@ -146,3 +150,104 @@ def _write_log(path: Path) -> None:
             score = "" if epoch % 2 else 1 - fall / 2.2
             row = [epoch, epoch * 40, fall, fall / 3, fall * 1.2, score, score]
             writer.writerow([*row, 3 + epoch, 0.4 - 0.03 * epoch, 1e-3])
+
+
+@pytest.fixture
+def make_tree_run(make_run: MakeRun, tree_scores: dict[str, Any]) -> MakeRun:
+    """A function that writes a run folder with scores of its label tree and returns its path.
+
+    Its arguments: `tree` (other scores than `tree_scores`), and those of `make_run`. The clips of
+    the class Oboe become clips of an unseen class.
+    """
+
+    def make(*, tree: dict[str, Any] | None = None, **settings: Any) -> Path:
+        run = make_run(**settings)
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        # Not `write_json`: readers must bear a NaN that others wrote.
+        text = json.dumps(metrics | {"tree": tree_scores if tree is None else tree})
+        (run / "metrics.json").write_text(text, encoding="utf-8")
+        unseen = pl.col("label") == pl.lit(["Wind", "Oboe"], dtype=pl.List(pl.String))
+        pl.read_parquet(run / "embeddings.parquet").with_columns(
+            label=pl.when(unseen).then(pl.lit(UNSEEN)).otherwise("label"),
+            split=pl.when(unseen).then(pl.lit("unseen")).otherwise("split"),
+        ).write_parquet(run / "embeddings.parquet")
+        return run
+
+    return make
+
+
+@pytest.fixture
+def tree_scores() -> dict[str, Any]:
+    """Scores with the keys of `evaluate_tree`, for the five classes of the test runs."""
+    level = {"map": 0.61, "r_precision": 0.52, "knn": {"k": 5, "accuracy": 0.9}}
+    return {
+        "levels": [
+            {"level": 1, "classes": 3, "clips": 10, "accuracy": 0.9, "macro_f1": 0.85}
+            | {**level, "silhouette": 0.42},
+            {"level": 2, "classes": 4, "clips": 8, "accuracy": 0.75, "macro_f1": 0.7}
+            | {**level, "silhouette": -0.125},
+        ],
+        "silhouette": 0.1475,
+        "ndcg": 0.931,
+        "mnr": 0.162,
+        "mnr_floor": 0.091,
+        "precision_at_5": 0.66,
+        "adaptive_precision_at_5": 0.71,
+        "hierarchical_precision_at_5": 0.86,
+        "hierarchical": {"precision": 0.87, "recall": 0.83, "f1": 0.85},
+        "mistakes": {"count": 3, "judged": 10, "severity": 1.333, "mean_lca_height": 0.4},
+        "triplet_accuracy": 0.912,
+        "cpcc": 0.74,
+        "misplaced_pairs": 0.183,
+        "queries": 10,
+        "pairs": "exact",
+        "nodes": [
+            _node(["Bell"], 2, 1.0, 0.667, []),
+            _node(["Strings"], 4, 0.75, 1.0, [["Bell", 1]]),
+            _node(["Strings", "Cello"], 2, 0.5, 0.5, [["Strings/Violin", 1]]),
+            _node(["Strings", "Violin"], 2, 0.5, 0.5, [["Wind/Oboe", 1]]),
+            _node(["Wind"], 4, 1.0, 1.0, []),
+            _node(["Wind", "Flute"], 4, 1.0, 1.0, []),
+            _node(["Wind", "Oboe"], 0, NAN, NAN, []),
+        ],
+        "confusion": [
+            {
+                "level": 1,
+                "names": ["Bell", "Strings", "Wind"],
+                "counts": [[2, 0, 0], [1, 3, 0], [0, 0, 4]],
+            },
+            {
+                "level": 2,
+                "names": ["Strings/Cello", "Strings/Violin", "Wind/Flute", "Wind/Oboe"],
+                "counts": [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 4, 0], [0, 0, 0, 0]],
+            },
+        ],
+        "unseen": {
+            "clips": 6,
+            "classes": 1,
+            "lvp": {"level_head": None, "leaf_head": 0.667, "centroid": 0.5, "knn": NAN},
+            "lvp_by_class": [
+                {
+                    "path": UNSEEN,
+                    "parent": ["Strings"],
+                    "clips": 6,
+                    "landed": [["Strings/Violin", 4], ["Wind/Flute", 2]],
+                    "accuracy": {"level_head": None, "leaf_head": 0.667, "centroid": 0.5}
+                    | {"knn": NAN},
+                }
+            ],
+            "ndcg": 0.88,
+        },
+    }
+
+
+def _node(
+    path: list[str], clips: int, recall: float, precision: float, mistakes: list[list[Any]]
+) -> dict[str, Any]:
+    return {
+        "path": path,
+        "clips": clips,
+        "recall": recall,
+        "precision": precision,
+        "mistakes": mistakes,
+    }

@@ -167,3 +167,77 @@ def test_labels_are_shown_as_they_are_written(browser: Browser, make_run: MakeRu
     assert page.locator("#legend button").all_inner_texts()[0] == wild
     assert faults == []
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_label_tree_opens_without_faults_and_fits(
+    browser: Browser, make_tree_run: MakeRun, width: int, scheme: str
+) -> None:
+    page, faults = _open(browser, write_report(make_tree_run()), width, scheme)
+    page.locator("[data-unfold=true]").click()
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(
+        "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg'))"
+    )
+    arcs = page.locator("#sunburst text.slicetext").all_text_contents()
+    assert sorted(arcs) == ["Bell", "Cello", "Flute", "Strings", "Violin", "Wind"]
+    _screenshot(page, f"tree_{width}_{scheme}")
+    assert faults == []
+    page.close()
+
+
+def test_levels_of_confusions_and_map_can_be_chosen(
+    browser: Browser, make_tree_run: MakeRun
+) -> None:
+    page, faults = _open(browser, write_report(make_tree_run()), 1280)
+    ticks = page.locator("#level-confusion .ytick text")
+    assert ticks.all_text_contents() == ["Bell", "Strings", "Wind"]
+    page.get_by_label("2", exact=True).check()
+    assert ticks.all_text_contents() == ["Cello", "Violin", "Flute", "Oboe"]
+    page.emulate_media(color_scheme="dark")
+    assert ticks.all_text_contents() == ["Cello", "Violin", "Flute", "Oboe"]
+
+    page.get_by_label("Colour by").select_option("Label, level 1 (coarsest)")
+    assert page.locator("#legend button").all_inner_texts() == ["Bell", "Strings", "Wind"]
+    colours = "new Set(document.getElementById('plane').data[0].marker.color).size"
+    assert page.evaluate(colours) == 3
+    page.get_by_label("Colour by").select_option("Label, level 2 (finest)")
+    assert page.evaluate(colours) == 5
+    assert faults == []
+    page.close()
+
+
+def test_branches_fold_by_hand_and_all_at_once(browser: Browser, make_tree_run: MakeRun) -> None:
+    page, faults = _open(browser, write_report(make_tree_run()), 400)
+    leaf = page.locator(".taxa .taxon-name", has_text="Cello")
+    assert leaf.is_visible()
+    page.get_by_text("Close all").click()
+    assert not leaf.is_visible()
+    page.locator(".taxa summary", has_text="Strings").focus()
+    page.keyboard.press("Enter")
+    assert leaf.is_visible()
+    assert faults == []
+    page.close()
+
+
+def test_a_narrow_page_that_widens_looks_like_a_wide_one(
+    browser: Browser, make_tree_run: MakeRun
+) -> None:
+    report = write_report(make_tree_run())
+    sizes = """["confusion", "sunburst"].map((id) => {
+        const { w, h } = document.getElementById(id)._fullLayout._size;
+        return [w, h];
+    })"""
+    wide, faults = _open(browser, report, 1280)
+    page, more_faults = _open(browser, report, 400)
+    assert page.evaluate(sizes) != wide.evaluate(sizes)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_timeout(600)
+
+    # Plotly alone keeps the room of the colour bar that lay above the narrow chart.
+    assert page.evaluate(sizes) == wide.evaluate(sizes)
+    assert faults + more_faults == []
+    wide.close()
+    page.close()

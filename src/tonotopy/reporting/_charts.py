@@ -193,15 +193,27 @@ def _heat_map(cells: Matrix, names: Sequence[str], *, top: float, colours: str) 
 
 
 def tick_texts(names: Sequence[str]) -> list[str]:
-    """Shorten class names for an axis: the leaf where it says enough, and not too long.
+    """Shorten class names for an axis: as much of the end as says enough, and not too long.
 
     >>> tick_texts(["Wind/Flute", "Wind/Other", "Strings/Other"])
     ['Flute', 'Wind/Other', 'Strings/Other']
     """
-    leaves = [name.rsplit("/", 1)[-1] for name in names]
-    uses = Counter(leaves)
-    told = [leaf if uses[leaf] == 1 else name for leaf, name in zip(leaves, names, strict=True)]
-    return [text if len(text) <= TICK_LENGTH else text[: TICK_LENGTH - 1] + "…" for text in told]
+    ends = [_ends(name) for name in names]
+    uses = Counter(end for some in ends for end in some)
+    told = [next((end for end in some if uses[end] == 1), some[-1]) for some in ends]
+    return [_cut_text(text) for text in told]
+
+
+def _ends(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[start:]) for start in reversed(range(len(parts)))]
+
+
+def _cut_text(text: str) -> str:
+    if len(text) <= TICK_LENGTH:
+        return text
+    # Of a path the end tells most; of a single name the beginning.
+    return "…" + text[1 - TICK_LENGTH :] if "/" in text else text[: TICK_LENGTH - 1] + "…"
 
 
 def map_payload(

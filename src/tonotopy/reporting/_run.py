@@ -118,6 +118,12 @@ def _read_metrics(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} holds no {', '.join(missing)}: expected the metrics that `fit` writes"
         )
+    tree = metrics.get("tree")
+    missing = [key for key in ("levels", "nodes") if tree and key not in tree]
+    if missing:
+        raise DataError(
+            f"{path}: `tree` holds no {', '.join(missing)}: make it again with `evaluate`"
+        )
     return dict(metrics)
 
 

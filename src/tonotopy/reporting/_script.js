@@ -105,18 +105,23 @@ function draw(id, traces, layout, zoom) {
   return Plotly.react(byId(id), traces, look(layout), config);
 }
 
+function scaled({ colours, colorbar }) {
+  const steps = scales[colours][theme()];
+  return {
+    colorscale: steps.map((colour, step) => [step / (steps.length - 1), colour]),
+    colorbar: {
+      ...colorbar, thickness: 12, outlinewidth: 0, ...(narrow.matches
+        ? { orientation: "h", y: 1.02, yanchor: "bottom", ypad: 4 } : { xpad: 6 }),
+    },
+  };
+}
+
 function drawFigure(id, figure) {
   const traces = figure.data.map((trace) => {
-    if (trace.type !== "heatmap") return trace;
-    const steps = scales[trace.colours][theme()];
-    return {
-      ...trace,
-      colorscale: steps.map((colour, step) => [step / (steps.length - 1), colour]),
-      colorbar: {
-        ...trace.colorbar, thickness: 12, outlinewidth: 0, ...(narrow.matches
-          ? { orientation: "h", y: 1.02, yanchor: "bottom", ypad: 4 } : { xpad: 6 }),
-      },
-    };
+    if (trace.type === "heatmap") return { ...trace, ...scaled(trace) };
+    if (trace.type !== "sunburst") return trace;
+    const rim = { ...trace.marker.line, color: css("--page") };
+    return { ...trace, marker: { ...trace.marker, ...(trace.marker.colours && scaled(trace.marker)), line: rim } };
   });
   const heat = figure.data[0].type === "heatmap";
   draw(id, traces, heat ? heatLayout(figure) : figure.layout, heat && manyClasses(figure));
@@ -134,7 +139,7 @@ function heatLayout(figure) {
   return {
     ...figure.layout,
     margin: { l: 24, r: 8, t: manyClasses(figure) ? 34 : 12, b: 24 },
-    xaxis: { ...xaxis, ...ticks, tickangle: count > 6 ? -90 : 0 },
+    xaxis: { ...xaxis, ...ticks, tickangle: count > (narrow.matches ? 2 : 5) ? -90 : 0 },
     yaxis: { ...yaxis, ...ticks },
   };
 }
@@ -253,4 +258,8 @@ function drawAll() {
 for (const [id, figure] of Object.entries(data.figures)) drawFigure(id, figure);
 if (data.map) startMap();
 dark.addEventListener("change", drawAll);
-narrow.addEventListener("change", drawAll);
+narrow.addEventListener("change", () => {
+  // Plotly keeps the room of a colour bar whose direction changes, unless it starts afresh.
+  for (const id of Object.keys(data.figures)) Plotly.purge(id);
+  drawAll();
+});

@@ -110,17 +110,18 @@ def closest_classes(mean: Matrix, classes: Sequence[str]) -> list[Pair]:
 def clip_card(run: Run, index: int, excerpts: Excerpts) -> Card:
     """Describe a clip and what the model said about it."""
     clip = run.clips[index]
-    return _card(run, index, excerpts, notes=_prediction(clip), **_outcome(clip))
+    return describe(run, index, excerpts, notes=prediction_notes(clip), **_outcome(clip))
 
 
 def neighbour_card(run: Run, query: int, neighbour: Neighbour, excerpts: Excerpts) -> Card:
     """Describe a neighbour: how near it is and how much of the query's label it shares."""
     verdict, tone = _kinship(run.clips[query], run.clips[neighbour.clip])
     notes = (f"cosine {neighbour.cosine:.3f}",)
-    return _card(run, neighbour.clip, excerpts, notes=notes, verdict=verdict, tone=tone)
+    return describe(run, neighbour.clip, excerpts, notes=notes, verdict=verdict, tone=tone)
 
 
-def _prediction(clip: Clip) -> tuple[str, ...]:
+def prediction_notes(clip: Clip) -> tuple[str, ...]:
+    """Write what the model took a clip for and how sure it was; nothing without a prediction."""
     if clip.predicted is None:
         return ()
     sure = "" if clip.confidence is None else f", {percent(clip.confidence)}{NO_BREAK}sure"
@@ -146,7 +147,7 @@ def _kinship(query: Clip, other: Clip) -> tuple[str | None, str]:
     return "other class", "bad"
 
 
-def _card(
+def describe(
     run: Run,
     index: int,
     excerpts: Excerpts,
@@ -155,6 +156,16 @@ def _card(
     verdict: str | None = None,
     tone: str = "plain",
 ) -> Card:
+    """Put together what the page shows of a clip.
+
+    Args:
+        run: The run.
+        index: The clip.
+        excerpts: Pictures and sound.
+        notes: Lines below its label.
+        verdict: A judgement in a word or two.
+        tone: How the verdict is marked: `"good"`, `"near"`, `"bad"` or `"plain"`.
+    """
     clip = run.clips[index]
     return Card(
         clip=index,

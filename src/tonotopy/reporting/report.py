@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tonotopy._errors import UsageError
 from tonotopy._files import write_text
-from tonotopy.reporting import _charts, _sections
+from tonotopy.reporting import _charts, _sections, _tree_part, _tree_unseen
 from tonotopy.reporting._audio import SECONDS, Excerpts, gather_excerpts
 from tonotopy.reporting._map import MAX_POINTS, flat_map, stratified_subset
 from tonotopy.reporting._picks import Neighbour, choose_queries, nearest, worst_mistakes
@@ -40,11 +40,12 @@ class _Choice:
     queries: list[tuple[int, list[Neighbour]]]
     mistakes: list[int]
     num_mistakes: int
+    unseen: list[int]
 
     @property
     def listed(self) -> list[int]:
         near = [[query, *(n.clip for n in found)] for query, found in self.queries]
-        return [*self.mistakes, *(clip for row in near for clip in row)]
+        return [*self.mistakes, *self.unseen, *(clip for row in near for clip in row)]
 
 
 def write_report(run: Path, *, out: Path | None = None, max_audio_mb: float = 15.0) -> Path:
@@ -90,6 +91,7 @@ def _choose(run: Run) -> _Choice:
         queries=[(query, nearest(run.units, query, count=NEIGHBOURS)) for query in queries],
         mistakes=mistakes,
         num_mistakes=num_mistakes,
+        unseen=_tree_part.unseen_clips(run, seed=SEED),
     )
 
 
@@ -99,37 +101,45 @@ def _evaluated_first(run: Run, points: NDArray[np.int64]) -> list[int]:
 
 
 def _page(run: Run, choice: _Choice, excerpts: Excerpts) -> str:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    figures = _figures(run)
+    tree = _tree_part.tree_part(run)
+    figures = {**_figures(run), **(tree.figures if tree else {})}
     positions = flat_map(run.units[choice.points], seed=SEED)
     points = None
     if positions is not None:
         points = _charts.map_payload(choice.points, positions, run.clips)
     payload = {
         "figures": figures,
+        "levels": tree.switch if tree else [],
         "map": points,
         "problems": excerpts.problems,
         "names": {clip: run.clips[clip].name for clip in choice.listed},
     }
-    plotly, script = get_plotlyjs(), _resource("_script.js")
-    page = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(_resource("_page.html"))
-    return page.render(
+    part = ["_tree_script.js"] if tree else []
+    scripts = [get_plotlyjs(), *(_resource(name) for name in ("_script.js", *part))]
+    styles = ["_style.css", "_tree_style.css"] if tree else ["_style.css"]
+    environment = Environment(
+        loader=FunctionLoader(_resource),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("_page.html").render(
         **_numbers(run, choice),
         **_cards(run, choice, excerpts),
         run=run,
         metrics=run.metrics,
+        tree=tree.words if tree else None,
         figures=figures,
         has_map=points is not None,
-        style=Markup(_resource("_style.css")),
+        style=Markup("\n".join(_resource(name) for name in styles)),
         data=_json(payload),
         audio=_json(excerpts.audio),
-        plotly=Markup(plotly),
-        script=Markup(script),
-        policy=_policy([plotly, script]),
+        scripts=[Markup(script) for script in scripts],
+        policy=_policy(scripts),
         written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
     )
 
@@ -162,6 +172,7 @@ def _cards(run: Run, choice: _Choice, excerpts: Excerpts) -> dict[str, Any]:
             for query, found in choice.queries
         ],
         "mistakes": [_sections.clip_card(run, clip, excerpts) for clip in choice.mistakes],
+        "unseen_cards": _tree_unseen.cards(run, choice.unseen, excerpts),
         "num_audible": sum(int(index) in excerpts.audio for index in choice.points),
     }
 
@@ -202,7 +213,7 @@ def _json(value: object) -> Markup:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Forbid the page everything but itself: no network, and only the two scripts written here."""
+    """Forbid the page everything but itself: no network, and only the scripts written here."""
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in scripts]
     allowed = " ".join(f"'sha256-{digest.decode('ascii')}'" for digest in digests)
     return (
