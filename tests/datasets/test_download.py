@@ -189,6 +189,80 @@ def test_a_data_set_is_fetched_once(kind: str, server: Server, tmp_path: Path) -
     }
 
 
+def parts_of_a_data_set(server: Server) -> list[Archive]:
+    """A zip with the folder, a bare tar, and a plain table: one folder in three files."""
+    server.files["audio.1.zip"] = zip_of({"data/audio/1.wav": BODY, "data/README": b"1"})
+    server.files["audio.2.tar"] = tar_of({"audio/2.wav": BODY[::-1]})
+    server.files["table.csv"] = b"a,b\n1,2\n"
+    return [
+        Archive(server.url("audio.1.zip"), "data"),
+        Archive(server.url("audio.2.tar"), "data", bare=True),
+        Archive(
+            server.url("table.csv"),
+            "data",
+            sha256=hashlib.sha256(server.files["table.csv"]).hexdigest(),
+            keep_as="meta.csv",
+        ),
+    ]
+
+
+PARTS = {
+    "data/README": b"1",
+    "data/audio/1.wav": BODY,
+    "data/audio/2.wav": BODY[::-1],
+    "data/meta.csv": b"a,b\n1,2\n",
+}
+
+
+def test_several_archives_make_one_folder(server: Server, tmp_path: Path) -> None:
+    archives = parts_of_a_data_set(server)
+    assert fetch(archives, tmp_path) == tmp_path / "data"
+    assert everything_in(tmp_path) == PARTS
+    fetch(archives, tmp_path)
+    assert len(server.ranges) == len(archives)
+
+
+def test_the_folder_appears_with_the_last_archive(server: Server, tmp_path: Path) -> None:
+    archives = parts_of_a_data_set(server)
+    table = server.files.pop("table.csv")
+    with pytest.raises(DataError, match=r"table\.csv answered 404"):
+        fetch(archives, tmp_path)
+    assert not (tmp_path / "data").exists()
+
+    server.files["table.csv"] = table
+    server.ranges.clear()
+    fetch(archives, tmp_path)
+
+    assert everything_in(tmp_path) == PARTS
+    # What had come was not sent again: only what lies after its last byte was asked for.
+    sizes = [len(server.files[name]) for name in ("audio.1.zip", "audio.2.tar")]
+    assert server.ranges == [f"bytes={sizes[0]}-", f"bytes={sizes[1]}-", None]
+
+
+def test_only_the_damaged_archive_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    archives = parts_of_a_data_set(server)
+    right = server.files["audio.2.tar"]
+    server.files["audio.2.tar"] = b"<html>quota exceeded</html>"
+    with pytest.raises(DataError, match=r"audio\.2\.tar: this is neither.*it has been removed"):
+        fetch(archives, tmp_path)
+
+    server.files["audio.2.tar"] = right
+    server.ranges.clear()
+    fetch(archives, tmp_path)
+
+    assert everything_in(tmp_path) == PARTS
+    assert server.ranges[1] is None
+    assert None not in (server.ranges[0], server.ranges[2])
+
+
+def test_a_plain_file_has_to_match_its_checksum(server: Server, tmp_path: Path) -> None:
+    archives = parts_of_a_data_set(server)
+    server.files["table.csv"] = b"a,b\n1,3\n"
+    with pytest.raises(DataError, match=r"table\.csv came with the sha256 .* fetch it again"):
+        fetch(archives, tmp_path)
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 def test_a_wrong_checksum_leaves_nothing(algorithm: str, server: Server, tmp_path: Path) -> None:
     server.files["data.zip"] = zip_of({"data/1.wav": BODY})
@@ -196,7 +270,7 @@ def test_a_wrong_checksum_leaves_nothing(algorithm: str, server: Server, tmp_pat
     wrong = right[:-1] + ("0" if right[-1] != "0" else "1")
     archive = Archive(server.url("data.zip"), "data", **{algorithm: wrong})  # type: ignore[arg-type]
     with pytest.raises(DataError, match=f"{algorithm} {right}, published is {wrong}.*fetch it"):
-        fetch(archive, tmp_path)
+        fetch([archive], tmp_path)
     assert everything_in(tmp_path) == {}
 
 
@@ -221,17 +295,17 @@ def test_damage_without_a_checksum_is_found(body: bytes, server: Server, tmp_pat
     server.files["data"] = body
     archive = Archive(server.url("data"), "data")
     with pytest.raises(DataError, match=r"archive.*it has been removed, fetch it again"):
-        fetch(archive, tmp_path)
+        fetch([archive], tmp_path)
     assert everything_in(tmp_path) == {}
 
     server.files["data"] = zip_of({"data/1.wav": BODY})
-    assert everything_in(fetch(archive, tmp_path)) == {"1.wav": BODY}
+    assert everything_in(fetch([archive], tmp_path)) == {"1.wav": BODY}
 
 
 def test_an_archive_of_another_content_is_refused(server: Server, tmp_path: Path) -> None:
     server.files["data.zip"] = zip_of({"other/1.wav": BODY})
     with pytest.raises(DataError, match="expected to hold the folder data, it holds other"):
-        fetch(Archive(server.url("data.zip"), "data"), tmp_path)
+        fetch([Archive(server.url("data.zip"), "data")], tmp_path)
     assert not (tmp_path / "data").exists()
 
 
@@ -266,10 +340,10 @@ def test_a_full_disk_keeps_what_has_come(
     monkeypatch.setattr("tonotopy.datasets.download.unpack", refuse)
     archive = Archive(server.url("data.zip"), "data")
     with pytest.raises(DataError, match=r"No space left on device.*run the same command again"):
-        fetch(archive, tmp_path)
+        fetch([archive], tmp_path)
     monkeypatch.undo()
 
-    assert everything_in(fetch(archive, tmp_path)) == {"1.wav": BODY}
+    assert everything_in(fetch([archive], tmp_path)) == {"1.wav": BODY}
     first, second = server.ranges
     assert first is None
     assert re.fullmatch(rf"bytes={len(server.files['data.zip'])}-", second or "")

@@ -21,6 +21,10 @@ from tonotopy.datasets import DATASETS, PublicDataset, find_dataset
         ("speech_commands", "speech-commands"),
         ("IEMOCAP", "iemocap"),
         ("fsdd", "fsdd"),
+        ("NSynth", "nsynth"),
+        ("OrchideaSOL", "orchideasol"),
+        ("TinySOL", "tinysol"),
+        ("TUT Acoustic Scenes 2016", "tut-acoustic-scenes-2016"),
     ],
 )
 def test_names_are_forgiving(name: str, found: str) -> None:
@@ -53,6 +57,7 @@ def test_every_data_set_describes_itself(dataset: PublicDataset) -> None:
     )
     assert dataset.homepage.startswith("https://")
     assert bool(dataset.archives) != bool(dataset.request)
+    assert len({archive.folder for archive in dataset.archives}) <= 1
     for archive in dataset.archives:
         assert archive.url.startswith("https://")
         assert re.fullmatch("([0-9a-f]{32})?", archive.md5)
@@ -67,3 +72,5 @@ def test_names_are_sorted_and_unique() -> None:
 def test_what_needs_a_licence_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"iemocap may not be fetched.*release form"):
         find_dataset("iemocap").get(tmp_path)
+    with pytest.raises(UsageError, match=r"orchideasol may not be fetched.*forum\.ircam\.fr"):
+        find_dataset("orchideasol").get(tmp_path)

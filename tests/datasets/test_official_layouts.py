@@ -164,8 +164,13 @@ EXPECTED: dict[str, dict[str, Row]] = {
 }
 
 
+TREES = {"nsynth", "orchideasol", "tinysol", "tut-acoustic-scenes-2016"}
+"""Those of test_tree_layouts.py."""
+
+
 def test_every_data_set_has_a_miniature() -> None:
-    assert {dataset.name for dataset in DATASETS} == set(MAKERS) == set(EXPECTED)
+    assert set(MAKERS) == set(EXPECTED)
+    assert {dataset.name for dataset in DATASETS} == set(MAKERS) | TREES
 
 
 @pytest.mark.parametrize("name", list(MAKERS))

@@ -10,12 +10,26 @@ from tonotopy.datasets.download import Archive
 from tonotopy.datasets.esc50 import ESC50
 from tonotopy.datasets.fsdd import FSDD
 from tonotopy.datasets.iemocap import IEMOCAP
+from tonotopy.datasets.nsynth import NSYNTH
+from tonotopy.datasets.orchideasol import ORCHIDEASOL
 from tonotopy.datasets.public import PublicDataset
 from tonotopy.datasets.speech_commands import SPEECH_COMMANDS
 from tonotopy.datasets.synthetic import make_corpus
+from tonotopy.datasets.tinysol import TINYSOL
+from tonotopy.datasets.tut2016 import TUT2016
 from tonotopy.datasets.urbansound8k import URBANSOUND8K
 
-DATASETS = (ESC50, FSDD, IEMOCAP, SPEECH_COMMANDS, URBANSOUND8K)
+DATASETS = (
+    ESC50,
+    FSDD,
+    IEMOCAP,
+    NSYNTH,
+    ORCHIDEASOL,
+    SPEECH_COMMANDS,
+    TINYSOL,
+    TUT2016,
+    URBANSOUND8K,
+)
 
 __all__ = ["DATASETS", "Archive", "PublicDataset", "find_dataset", "make_corpus"]
 

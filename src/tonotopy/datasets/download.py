@@ -1,18 +1,20 @@
-"""Fetching archives: resumed, checked, and unpacked whole or not at all."""
+"""Fetching a data set's archives: resumed, checked, and unpacked whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from tonotopy._errors import DataError
 from tonotopy._progress import track
@@ -27,15 +29,17 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip or tar file to fetch and unpack.
+    """A zip or tar file to fetch and unpack, or a plain file to fetch.
 
     Args:
         url: Where it is.
-        folder: Name of the folder that holds the data set after unpacking.
+        folder: Name of the folder that holds the data set after unpacking; the same for all
+            archives of a data set.
         md5: Checksum as its owners publish it; "" where they publish none. A damaged archive is
             then found out only by the checksums inside it (CRC-32 of zip and gzip).
         sha256: The same for SHA-256.
-        bare: The archive has no folder of its own: it is unpacked into `folder`.
+        bare: The archive does not hold `folder`: it is unpacked into it.
+        keep_as: This is no archive, but a file to lie in `folder` under this name.
     """
 
     url: str
@@ -43,35 +47,42 @@ class Archive:
     md5: str = ""
     sha256: str = ""
     bare: bool = False
+    keep_as: str = ""
 
 
-def fetch(archive: Archive, root: Path) -> Path:
-    """Download an archive and unpack it below `root`.
+def fetch(archives: Sequence[Archive], root: Path) -> Path:
+    """Download the archives of a data set and unpack them into its one folder below `root`.
 
     What an interrupted call left is used: the download goes on where it stopped. The folder
     appears when it is complete; if it exists, nothing is done.
 
+    Args:
+        archives: At least one, all with the same `folder`; a later one goes over an earlier one.
+        root: Where the folder comes to lie.
+
     Returns:
-        The folder, `root / archive.folder`.
+        The folder, `root / folder`.
 
     Raises:
-        DataError: The network or the disk failed, the checksum differs, or the archive is damaged
+        DataError: The network or the disk failed, a checksum differs, or an archive is damaged
             or unsafe.
     """
-    folder = root / archive.folder
-    begun = root / f".{archive.folder}.download"
+    folder = root / archives[0].folder
+    parts = [(archive, root / f".{folder.name}.{_file_name(archive)}") for archive in archives]
+    url = archives[0].url
     try:
-        if folder.is_dir():
+        if not folder.is_dir():
+            root.mkdir(parents=True, exist_ok=True)
+            for archive, begun in parts:
+                url = archive.url
+                download(url, begun)
+                _verify_or_remove(begun, archive)
+            _unpack_whole(parts, folder)
+        for _, begun in parts:
             begun.unlink(missing_ok=True)
-            return folder
-        root.mkdir(parents=True, exist_ok=True)
-        download(archive.url, begun)
-        _verify_or_remove(begun, archive)
-        _unpack_whole(begun, archive, folder)
-        begun.unlink()
     except OSError as error:
         raise DataError(
-            f"fetching {archive.url} to {root} failed: {error}; run the same command again to go on"
+            f"fetching {url} to {root} failed: {error}; run the same command again to go on"
         ) from error
     return folder
 
@@ -151,6 +162,10 @@ def _total(content_range: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
+def _file_name(archive: Archive) -> str:
+    return PurePosixPath(urlsplit(archive.url).path).name
+
+
 def _verify_or_remove(begun: Path, archive: Archive) -> None:
     try:
         verify(begun, archive)
@@ -159,20 +174,28 @@ def _verify_or_remove(begun: Path, archive: Archive) -> None:
         raise DataError(f"{error}; it has been removed, fetch it again") from error
 
 
-def _unpack_whole(begun: Path, archive: Archive, folder: Path) -> None:
+def _unpack_whole(parts: Sequence[tuple[Archive, Path]], folder: Path) -> None:
     """Unpack beside `folder`, then rename: a folder that is there is complete."""
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
         staging = Path(name)
-        try:
-            unpack(begun, staging / archive.folder if archive.bare else staging)
-        except DataError as error:
-            begun.unlink()
-            raise DataError(
-                f"{archive.url}: {error}; it has been removed, fetch it again"
-            ) from error
-        if not (staging / archive.folder).is_dir():
-            found = ", ".join(sorted(path.name for path in staging.iterdir())) or "nothing"
-            raise DataError(
-                f"{archive.url} was expected to hold the folder {archive.folder}, it holds {found}"
-            )
-        (staging / archive.folder).rename(folder)
+        for archive, begun in parts:
+            _unpack_part(begun, archive, staging)
+        (staging / folder.name).rename(folder)
+
+
+def _unpack_part(begun: Path, archive: Archive, staging: Path) -> None:
+    folder = staging / archive.folder
+    if archive.keep_as:
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(begun, folder / archive.keep_as)
+        return
+    try:
+        unpack(begun, folder if archive.bare else staging)
+    except DataError as error:
+        begun.unlink()
+        raise DataError(f"{archive.url}: {error}; it has been removed, fetch it again") from error
+    if not folder.is_dir():
+        found = ", ".join(sorted(path.name for path in staging.iterdir())) or "nothing"
+        raise DataError(
+            f"{archive.url} was expected to hold the folder {archive.folder}, it holds {found}"
+        )

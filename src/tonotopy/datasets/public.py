@@ -26,7 +26,7 @@ class PublicDataset:
         size: Of the download, in words.
         layout: Files and folders (with a slash at the end) that the official folder holds.
         loader: Folder to clips.
-        archives: What `get` fetches; empty where a program may not fetch it.
+        archives: What `get` fetches, all into one folder; empty where a program may not fetch it.
         request: How to get it instead, in words.
     """
 
@@ -73,5 +73,4 @@ class PublicDataset:
         """
         if not self.archives:
             raise UsageError(f"{self.name} may not be fetched by a program. {self.request}")
-        folders = [fetch(archive, Path(folder)) for archive in self.archives]
-        return folders[0]
+        return fetch(self.archives, Path(folder))
