@@ -58,11 +58,12 @@ def _scenes(**names: tuple[str, ...]) -> tuple[Label, ...]:
 
 
 SOURCES = (
+    # The authors name instruments by NSynth's running number; here it is the number in the name.
     Source(
         "nsynth",
-        seen=_instruments(flute=(285, 395, 661), guitar=(413, 508, 569), keyboard=(839, 940, 977)),
-        unseen=_instruments(flute=(328, 361, 555), guitar=(39, 80, 952), keyboard=(75, 201, 842)),
-        sizes={"train": 1200, "val": 300, "test": 207},
+        seen=_instruments(flute=(13, 22, 29), guitar=(19, 25, 29), keyboard=(17, 19, 20)),
+        unseen=_instruments(flute=(16, 20, 24), guitar=(1, 4, 36), keyboard=(0, 1, 18)),
+        sizes={"test": 207, "val": 300, "train": 1200},
         unseen_each=10,
     ),
     Source(
@@ -75,11 +76,11 @@ SOURCES = (
         unseen=_scenes(
             indoor=("cafe/restaurant", "office"), outdoor=("city_center", "park"), vehicle=("car",)
         ),
-        sizes={"train": 480, "val": 192, "test": 30},
+        sizes={"test": 30, "val": 192, "train": 480},
         unseen_each=6,
     ),
 )
-"""The authors' tables, which name classes and numbers of clips; the clips are drawn here."""
+"""Classes and numbers of clips as in the authors' tables; which clips is drawn here."""
 
 
 def vectors_folder(
@@ -142,6 +143,8 @@ def _has_layout(data: Path, dataset: PublicDataset) -> bool:
 def draw_clips(clips: ClipTable, source: Source) -> ClipTable:
     """Draw the clips of every split, always the same, and give them a column `split`.
 
+    The classes of a split take turns, so that it has as many clips of each as there are.
+
     Args:
         clips: The data set.
         source: What to draw.
@@ -150,23 +153,36 @@ def draw_clips(clips: ClipTable, source: Source) -> ClipTable:
         DataError: There are too few clips.
     """
     random = np.random.default_rng(0)
-    wanted = [(split, source.seen, size) for split, size in source.sizes.items()]
-    wanted += [(UNSEEN, (label,), source.unseen_each) for label in source.unseen]
+    rows_of: dict[Label, list[int]] = {label: [] for label in (*source.seen, *source.unseen)}
+    for row in random.permutation(len(clips)).tolist():
+        if clips.labels[row] in rows_of:
+            rows_of[clips.labels[row]].append(row)
     split: list[str | None] = [None] * len(clips)
+    wanted = [(name, source.seen, size) for name, size in source.sizes.items()]
+    wanted += [(UNSEEN, (label,), source.unseen_each) for label in source.unseen]
     for name, labels, size in wanted:
-        rows = [
-            row for row, label in enumerate(clips.labels) if label in labels and split[row] is None
-        ]
-        if len(rows) < size:
-            what = "/".join(labels[0]) if len(labels) == 1 else f"{len(labels)} classes"
-            raise DataError(
-                f"{clips.root}: {name} takes {size} clips of {what}, but only {len(rows)} usable "
-                f"ones are left ({len(clips.quarantine)} files are damaged or missing)"
-            )
-        for row in random.permutation(rows)[:size]:
+        for row in _take_turns(rows_of, labels, size, f"{clips.root}: {name}"):
             split[row] = name
     drawn = clips.with_columns(pl.Series("split", split, dtype=pl.String))
     return drawn.filter(pl.col("split").is_not_null())
+
+
+def _take_turns(
+    rows_of: dict[Label, list[int]], labels: Sequence[Label], size: int, what: str
+) -> list[int]:
+    available = sum(len(rows_of[label]) for label in labels)
+    if available < size:
+        raise DataError(
+            f"{what} takes {size} clips of {', '.join(map('/'.join, labels))}, but only "
+            f"{available} usable ones are left: is the data set complete?"
+        )
+    taken: list[int] = []
+    while len(taken) < size:
+        # Those with most clips first: the rest of the last round is theirs.
+        order = sorted(labels, key=lambda label: -len(rows_of[label]))
+        turn = [label for label in order if rows_of[label]][: size - len(taken)]
+        taken += [rows_of[label].pop() for label in turn]
+    return taken
 
 
 def _embed(clips: ClipTable, out: Path, model: str | None) -> tuple[pl.DataFrame, str]:
