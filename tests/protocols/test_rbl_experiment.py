@@ -182,6 +182,29 @@ def test_patience_stops_when_the_best_epoch_lies_too_far_back() -> None:
 
 
 @pytest.mark.parametrize(
+    ("seed", "fine", "coarse", "knn"),
+    [(0, -0.280299, 0.131278, (10, 12, 12, 21)), (2, -0.3703, -0.0875, (14, 12, 11, 13))],
+)
+def test_the_authors_script_is_repeated(
+    seed: int, fine: float, coarse: float, knn: tuple[int, ...], shared_data: Path, tmp_path: Path
+) -> None:
+    """What their unmodified code gives on their scenes after `torch.manual_seed(seed)`."""
+    result = run_rbl_experiment(
+        shared_data / "tut2016_vggish",
+        tmp_path,
+        methods=["rbl-released"],
+        distances=["cosine"],
+        seeds=[seed],
+        recipe=RECIPES["published"],
+    )
+    (trial,) = result["trials"]
+    assert trial["test"]["silhouette_fine"] == pytest.approx(fine, abs=5e-5)
+    assert trial["test"]["silhouette_coarse"] == pytest.approx(coarse, abs=5e-5)
+    right = [round(30 * trial["test"][name]) for name in ("knn_fine", "knn_coarse")]
+    assert (trial["k_fine"], trial["k_coarse"], *right) == knn
+
+
+@pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         (lambda f: f.drop("coarse"), UsageError, "no column coarse"),

@@ -92,13 +92,13 @@ def train_layer(
 
 
 def _make_layer(size: int, seed: int) -> nn.Linear:
-    layer = nn.Linear(size, DIMENSIONS, dtype=torch.float64)
+    """Give the layer that PyTorch would make after `torch.manual_seed(seed)`."""
+    # On "meta" no number is drawn from the global generator.
+    layer = nn.Linear(size, DIMENSIONS, device="meta").to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            # The bounds of PyTorch's default, drawn from a generator of our own.
-            nn.init.uniform_(parameter, -(size**-0.5), size**-0.5, generator=generator)
-    return layer
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    nn.init.uniform_(layer.bias, -(size**-0.5), size**-0.5, generator=generator)
+    return layer.double()
 
 
 def _train_epoch(
