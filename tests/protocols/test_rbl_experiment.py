@@ -108,6 +108,7 @@ def test_finished_trials_are_kept_and_the_rest_is_run(data: Path, tmp_path: Path
     first = run_rbl_experiment(data, out, seeds=[0], **only)
     (file,) = (out / "trials").iterdir()
     before = file.stat().st_mtime_ns
+    only["methods"] = ["rbl", "rbl"]  # naming one twice does not count it twice
     both = run_rbl_experiment(data, out, seeds=[0, 1], **only)
     assert file.stat().st_mtime_ns == before
     assert both["trials"][0] == first["trials"][0]

@@ -127,8 +127,8 @@ def _list_trials(
     trained = [
         Trial(method, distance, seed)
         for seed in seeds
-        for method in methods
-        for distance in distances
+        for method in dict.fromkeys(methods)
+        for distance in dict.fromkeys(distances)
         if method != INITIAL
     ]
     return [Trial(INITIAL, "cosine", 0), *trained] if INITIAL in methods else trained
