@@ -1,81 +1,43 @@
-"""`tonotopy reproduce`: the experiments of the papers."""
+"""`tonotopy reproduce`: the experiments of the papers, each with options of its own."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tonotopy._errors import UsageError
 from tonotopy.cli._output import Output
 from tonotopy.cli._parse import call
 
-if TYPE_CHECKING:
-    from rich.console import Console
+EXPERIMENTS = {
+    "add": "angular distance distribution loss on ESC-50",
+    "rbl": "rank-based loss on clips with labels of two levels",
+}
+"""Name to what it is about; `_reproduce_NAME.py` holds its function `reproduce_NAME`."""
+
+USAGE = """\
+usage: tonotopy reproduce EXPERIMENT --data DIR ... [--json]
+
+Run the experiment of a paper; finished trials are not repeated.
+
+{experiments}
+
+tonotopy reproduce EXPERIMENT --help    explains an experiment and all its options
+"""
 
 
 def run(arguments: Sequence[str]) -> Output:
     """Run the verb."""
-    return call("reproduce", reproduce, arguments)
-
-
-def reproduce(
-    experiment: str,
-    *,
-    data: Path,
-    out: Path = Path("runs/reproduce-add"),
-    methods: list[str] | None = None,
-    folds: list[str] | None = None,
-    seeds: int = 3,
-    config: Path | None = None,
-    threads: int = 0,
-) -> Output:
-    """Run the experiment of a paper; finished trials are not repeated, an interrupted one goes on.
-
-    Experiments: `add`, cross-entropy against the angular distance distribution loss and the losses
-    it was compared with, cross-validated on ESC-50.
-
-    Args:
-        experiment: Name of the experiment: add.
-        data: The data set's folder, in its official layout.
-        out: Folder of all runs and of results.json and results.md.
-        methods: Losses to compare. Default: all.
-        folds: Folds to test in turn. Default: all that the data has.
-        seeds: Number of seeds, counted from 0.
-        config: A YAML file of `fit` options other than data, run, losses, split and seed.
-        threads: CPU threads; 0 leaves it to PyTorch.
-    """
-    from tonotopy.datasets import find_dataset
-    from tonotopy.protocols.add_experiment import METHODS, run_add_experiment
-    from tonotopy.training.config import FitConfig, read_config
-
-    if experiment != "add":
-        raise UsageError(f"no experiment {experiment!r}; there is: add")
-    clips = find_dataset("esc-50").load(data)
-    table = out / "clips.parquet"
-    clips.write(table)
-    base = read_config(config) if config else FitConfig(data=table)
-    result = run_add_experiment(
-        replace(base, data=table, threads=threads),
-        out,
-        methods=methods or list(METHODS),
-        folds=folds or sorted(clips.frame["fold"].unique().drop_nulls()),
-        seeds=range(seeds),
-    )
-    return Output(
-        result,
-        f"{len(result['trials'])} trials; table in {out / 'results.md'}",
-        lambda console: _show(console, result["table"]),
-    )
-
-
-def _show(console: Console, table: dict[str, dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    measures = list(next(iter(table.values())))
-    shown = Table("method", "runs", *measures)
-    for method, row in table.items():
-        cells = [f"{value['mean']:.3f} ± {value['sd']:.3f}" for value in row.values()]
-        shown.add_row(method, str(row[measures[0]]["n"]), *cells)
-    console.print(shown)
+    if arguments and arguments[0] in {"-h", "--help"}:
+        lines = "\n".join(f"  {name:<8} {about}" for name, about in EXPERIMENTS.items())
+        print(USAGE.format(experiments=lines))
+        raise SystemExit(0)
+    known = ", ".join(EXPERIMENTS)
+    if not arguments or arguments[0].startswith("-"):
+        raise UsageError(f"name the experiment right after `reproduce`; there are: {known}")
+    name, *rest = arguments
+    if name not in EXPERIMENTS:
+        raise UsageError(f"no experiment {name!r}; there are: {known}")
+    module = importlib.import_module(f"tonotopy.cli._reproduce_{name}")
+    output: Output = call(f"reproduce {name}", getattr(module, f"reproduce_{name}"), rest)
+    return output
