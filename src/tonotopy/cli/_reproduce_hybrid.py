@@ -28,10 +28,10 @@ def reproduce_hybrid(
     config: Path | None = None,
     threads: int = 0,
 ) -> Output:
-    """Compare losses over a label tree: classification at every level, retrieval by kinship, and
-    clips of classes that were never seen.
+    """Compare losses over a label tree on classes that are known and classes never seen.
 
-    A fifth of the finest classes is hidden in each class fold and tested as unseen. Finished
+    Measured are classification at every level, retrieval by kinship, and where clips of hidden
+    classes land. A fifth of the finest classes is hidden in each class fold and tested as unseen. Finished
     trials are not repeated; an interrupted one goes on.
 
     Args:

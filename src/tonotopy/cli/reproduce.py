@@ -11,6 +11,7 @@ from tonotopy.cli._parse import call
 
 EXPERIMENTS = {
     "add": "angular distance distribution loss on ESC-50",
+    "hybrid": "hybrid losses over a label tree, with classes never seen and labels missing",
     "rbl": "rank-based loss on clips with labels of two levels",
 }
 """Name to what it is about; `_reproduce_NAME.py` holds its function `reproduce_NAME`."""
