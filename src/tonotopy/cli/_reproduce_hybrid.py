@@ -31,8 +31,8 @@ def reproduce_hybrid(
     """Compare losses over a label tree on classes that are known and classes never seen.
 
     Measured are classification at every level, retrieval by kinship, and where clips of hidden
-    classes land. A fifth of the finest classes is hidden in each class fold and tested as unseen. Finished
-    trials are not repeated; an interrupted one goes on.
+    classes land: a fifth of the finest classes is hidden in each class fold. Finished trials are
+    not repeated; an interrupted one goes on.
 
     Args:
         data: OrchideaSOL or TinySOL in its official layout, or any labelled clips that `scan`

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tonotopy._errors import UsageError
 from tonotopy.labels import LabelTree
-from tonotopy.losses import CountWeighted, Loss
+from tonotopy.losses import CountWeighted
 
 
 class NodeCounts:
@@ -24,17 +24,17 @@ class NodeCounts:
         self._num_nodes = tree.num_nodes
         self._codes = codes
 
-    def apply(self, loss: Loss, batches: Iterable[list[int]]) -> None:
+    def apply(self, losses: nn.Module, batches: Iterable[list[int]]) -> None:
         """Count the nodes of all clips of all batches and hand them to the losses.
 
         Args:
-            loss: A loss, or a sum of losses.
+            losses: A loss, or a module of losses.
             batches: Rows of the training clips.
 
         Raises:
-            UsageError: No part of the loss takes weights.
+            UsageError: None of them takes weights.
         """
-        weighted = [part for part in loss.modules() if isinstance(part, CountWeighted)]
+        weighted = [part for part in losses.modules() if isinstance(part, CountWeighted)]
         if not weighted:
             raise UsageError(
                 "--class_weights needs a loss that takes them: LeafCrossEntropyLoss, "
