@@ -82,6 +82,33 @@ def test_gradient_of_triplets_agrees_with_reference_values() -> None:
     assert leaf.grad[0].tolist() == exactly(TRIPLETS["values"]["C.const0.3.grad_row0"])
 
 
+def test_drawn_triplets_agree_with_reference_values() -> None:
+    stacked = [clip for column in zip(*TRIPLETS["drawn"], strict=True) for clip in column]
+    loss = GeneralizedTripletLoss(pairs="drawn")
+    z = Z[stacked].requires_grad_()
+    value = loss(z, CODES[stacked])
+    assert value.item() == exactly(value_of("B.triplet_loss"))
+    assert loss.terms()["triplets"] == len(TRIPLETS["drawn"])
+    value.backward()
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
+
+
+def test_drawn_triplets_that_labels_do_not_order_are_left_out() -> None:
+    stacked = [clip for column in zip(*TRIPLETS["drawn"][:2], strict=True) for clip in column]
+    paths = [TREE.decode(CODES)[clip] for clip in stacked]
+    paths[4] = ()  # the first negative may be anything
+    loss = GeneralizedTripletLoss(pairs="drawn")
+    kept = loss(Z[stacked][1::2], CODES[stacked][1::2])
+    assert loss(Z[stacked], TREE.encode(paths)).item() == exactly(kept.item())
+    assert loss.terms()["triplets"] == 1
+    with pytest.raises(UsageError, match="TreeTripletSampler"):
+        loss(Z[:4], CODES[:4])
+    assert loss(Z[:0], CODES[:0]) == 0
+    adjacent = GeneralizedTripletLoss(pairs="adjacent")
+    assert loss.eval()(Z[:4], CODES[:4]) == adjacent(Z[:4], CODES[:4])
+
+
 def test_only_certain_triplets_count() -> None:
     paths: list[tuple[str, ...]] = [leaf for leaf in LEAVES for _ in range(2)]
     paths[5], paths[11] = ("f0",), ("f1", "i3")

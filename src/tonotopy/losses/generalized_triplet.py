@@ -22,12 +22,12 @@ from tonotopy.geometry import (
     poincare_ball,
     unit_vectors,
 )
-from tonotopy.labels import LabelTree
+from tonotopy.labels import LabelTree, PairRelations
 from tonotopy.losses._base import Labels, PairLoss, Terms, check_choice
 from tonotopy.losses._triplet_counts import TripletCounts, count_by_groups, count_by_masks
 from tonotopy.losses.margin_bound import largest_margin
 
-Pairs = Literal["all", "adjacent"]
+Pairs = Literal["all", "adjacent", "drawn"]
 TripletReduction = Literal["mean_all", "mean_active"]
 TripletDistance = Literal["cosine", "euclidean", "poincare"]
 
@@ -69,6 +69,44 @@ def generalized_triplet_loss(
     return (total / number.clamp_min(1.0)).to(d.dtype)
 
 
+def drawn_triplet_loss(
+    d: Tensor,
+    relations: PairRelations,
+    margin: Tensor | float,
+    *,
+    reduction: TripletReduction = "mean_all",
+) -> tuple[Tensor, Terms]:
+    """Give the mean of max(0, m + d(a, p) - d(a, n)) over triplets that were drawn beforehand.
+
+    Args:
+        d: (3 B, 3 B) distances of B anchors, B positives and B negatives.
+        relations: Of the same clips; triplets that they do not order for certain are left out.
+        margin: m, or (H + 1, H + 1) by the levels shared with positive and negative.
+        reduction: Over all valid triplets, or over those with a positive hinge.
+
+    Returns:
+        Scalar, and the terms of `GeneralizedTripletLoss`.
+
+    Raises:
+        UsageError: The batch is not made of threes.
+    """
+    if len(d) % 3:
+        raise UsageError(
+            f"pairs='drawn' takes anchors, positives and negatives, as many of each, got {len(d)} "
+            "clips: use TreeTripletSampler"
+        )
+    lo, hi = relations.bounds()
+    anchor, positive, negative = torch.arange(len(d), device=d.device).reshape(3, -1)
+    near, far = lo[anchor, positive].long(), hi[anchor, negative].long()
+    valid = near > far
+    m = margin if isinstance(margin, float) else margin[near, far]
+    hinges = (m + d[anchor, positive] - d[anchor, negative]).clamp_min(0.0) * valid
+    active = (hinges > 0.0).sum()
+    number = valid.sum() if reduction == "mean_all" else active
+    share = active / valid.sum().clamp_min(1)
+    return hinges.sum() / number.clamp_min(1), {"triplets": valid.sum(), "active": share}
+
+
 class GeneralizedTripletLoss(PairLoss):
     """Ask of every three clips that the two of deeper kinship lie nearer, by a margin.
 
@@ -86,7 +124,10 @@ class GeneralizedTripletLoss(PairLoss):
             the sum over the levels that p shares with the anchor and n does not; or `"auto"`, 0.9
             of the largest that `tree` allows. Default 0.3, as published.
         pairs: `"all"`: every valid triplet; `"adjacent"`: p shares only one more level with the
-            anchor than n, of those levels that the anchor has in the batch.
+            anchor than n, of those levels that the anchor has in the batch; `"drawn"`, published,
+            for training in one process: the batch is B anchors, then B positives, then B negatives,
+            as `TreeTripletSampler` stacks them, and only the triplets (i, B + i, 2 B + i) count.
+            In evaluation mode, where nothing is stacked, it is `"adjacent"`.
         distance: `"cosine"`; `"euclidean"`, of the embeddings as they are; `"poincare"`, after the
             exponential map into the ball.
         reduction: `"mean_all"` over all valid triplets, or `"mean_active"` over those with a loss.
@@ -127,7 +168,10 @@ class GeneralizedTripletLoss(PairLoss):
         """Give the loss, the number of triplets and the share of them with a loss."""
         relations = self.relations(labels)
         margin = self._margin_for(relations.num_levels, embeddings)
-        adjacent = self.pairs == "adjacent"
+        if self.pairs == "drawn" and self.training:
+            d = triplet_distances(embeddings, self.distance)
+            return drawn_triplet_loss(d, relations, margin, reduction=self.reduction)
+        adjacent = self.pairs != "all"
         codes = None if relations.remembered else relations.codes
         if codes is None or len(embeddings) <= DENSE:
             d = triplet_distances(embeddings, self.distance)

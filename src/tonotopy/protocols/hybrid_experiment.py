@@ -190,7 +190,7 @@ def _as_published(config: FitConfig) -> FitConfig:
     patience = 100 * (WITH_TRIPLETS if with_triplets else 1)
     mel = {"sample_rate": 44100, "n_fft": 2048, "hop_length": 512, "n_mels": 128}
     losses = {
-        name: Component(loss.class_path, {**loss.init_args, "pairs": "adjacent"})
+        name: Component(loss.class_path, {**loss.init_args, "pairs": "drawn"})
         if loss.class_path == "GeneralizedTripletLoss"
         else loss
         for name, loss in config.losses.items()
