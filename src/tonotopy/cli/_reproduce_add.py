@@ -61,9 +61,10 @@ def reproduce_add(
 def _show(console: Console, table: dict[str, dict[str, Any]]) -> None:
     from rich.table import Table
 
+    from tonotopy.protocols._trials import written
+
     measures = list(next(iter(table.values())))
     shown = Table("method", "runs", *measures)
     for method, row in table.items():
-        cells = [f"{value['mean']:.3f} ± {value['sd']:.3f}" for value in row.values()]
-        shown.add_row(method, str(row[measures[0]]["n"]), *cells)
+        shown.add_row(method, str(row[measures[0]]["n"]), *map(written, row.values()))
     console.print(shown)

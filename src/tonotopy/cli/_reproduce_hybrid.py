@@ -93,8 +93,10 @@ def _load(data: Path) -> ClipTable:
 def _show(console: Console, table: dict[str, dict[str, Any]]) -> None:
     from rich.table import Table
 
+    from tonotopy.protocols._trials import written
+
     shown = Table("measure", *table)
     for measure in next(iter(table.values())):
         values = [row[measure] for row in table.values()]
-        shown.add_row(measure, *(f"{value['mean']:.3f} ± {value['sd']:.3f}" for value in values))
+        shown.add_row(measure, *map(written, values))
     console.print(shown)

@@ -74,6 +74,13 @@ def number_at(*keys: str | int) -> Measure:
     return measure
 
 
+def written(spread: dict[str, float]) -> str:
+    """Write a mean with its standard deviation, which one run has not."""
+    if spread["n"] < 2:
+        return f"{spread['mean']:.3f}"
+    return f"{spread['mean']:.3f} ± {spread['sd']:.3f}"
+
+
 def _metrics_file(out: Path, trial: Trial) -> Path:
     return out / trial.folder / "metrics.json"
 
@@ -113,6 +120,6 @@ def _markdown(table: dict[str, dict[str, dict[str, float]]], measures: list[str]
         f"| --- | --- |{' --- |' * len(measures)}",
     ]
     for name, row in table.items():
-        cells = [f"{value['mean']:.3f} ± {value['sd']:.3f}" for value in row.values()]
+        cells = [written(value) for value in row.values()]
         lines.append(f"| {name} | {row[measures[0]]['n']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
