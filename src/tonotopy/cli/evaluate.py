@@ -59,3 +59,37 @@ def _show(console: Console, metrics: dict[str, Any]) -> None:
             properties = ("compactness", "separation", "intra_cv", "inter_cv")
             structure.add_row(distance, pool, *(f"{pools[pool][name]:.4f}" for name in properties))
     console.print(structure)
+    if "tree" in metrics:
+        _show_tree(console, metrics["tree"])
+
+
+def _show_tree(console: Console, tree: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    levels = Table("level", "classes", "clips", "accuracy", "kNN", "mAP", "silhouette")
+    for level in tree["levels"]:
+        accuracy = "-" if level["accuracy"] is None else f"{level['accuracy']:.4f}"
+        levels.add_row(
+            str(level["level"]),
+            str(level["classes"]),
+            str(level["clips"]),
+            accuracy,
+            f"{level['knn']['accuracy']:.4f}",
+            f"{level['map']:.4f}",
+            f"{level['silhouette']:.4f}",
+        )
+    console.print(levels)
+
+    scores = Table("over the tree", "value")
+    scores.add_row("NDCG", f"{tree['ndcg']:.4f}")
+    floor = f"(lowest possible {tree['mnr_floor']:.4f})"
+    scores.add_row("mean normalised rank", f"{tree['mnr']:.4f} {floor}")
+    scores.add_row("triplet accuracy", f"{tree['triplet_accuracy']:.4f}")
+    if tree["mistakes"]:
+        scores.add_row("mistake severity", f"{tree['mistakes']['severity']:.4f}")
+    if tree["unseen"]:
+        for way, value in tree["unseen"]["lvp"].items():
+            if value is not None:
+                name = way.replace("_", " ")
+                scores.add_row(f"unseen clips under their parent, by {name}", f"{value:.4f}")
+    console.print(scores)

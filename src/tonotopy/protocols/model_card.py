@@ -126,7 +126,23 @@ def _results(metrics: dict[str, Any]) -> dict[str, str]:
         "mean average precision": metrics["retrieval"]["map"],
         "R-precision": metrics["retrieval"]["r_precision"],
     }
+    if "tree" in metrics:
+        values |= _tree_results(metrics["tree"])
     return {name: _number(value) for name, value in values.items()}
+
+
+def _tree_results(tree: dict[str, Any]) -> dict[str, float]:
+    by_level = {
+        f"accuracy, level {level['level']} ({level['classes']} classes)": level["accuracy"]
+        for level in tree["levels"]
+    }
+    unseen = tree["unseen"]["lvp"]["centroid"] if tree["unseen"] else None
+    others = {
+        "NDCG over the tree": tree["ndcg"],
+        "mistake severity": tree["mistakes"]["severity"] if tree["mistakes"] else None,
+        "unseen classes put under their parent, by centroid": unseen,
+    }
+    return {name: value for name, value in {**by_level, **others}.items() if value is not None}
 
 
 def _structure(metrics: dict[str, Any]) -> list[str]:
