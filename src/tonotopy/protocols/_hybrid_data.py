@@ -16,9 +16,10 @@ from tonotopy._errors import UsageError
 from tonotopy._files import atomic_path
 from tonotopy._progress import track
 from tonotopy.audio import decode
-from tonotopy.clips import ClipTable, split_clips
+from tonotopy.clips import ClipTable
 from tonotopy.labels import LabelPath, display_name
 from tonotopy.training import SplitOptions
+from tonotopy.training.splitting import split_by
 
 CLASS_FOLDS = 5
 CLASS_SEED = 2024
@@ -71,16 +72,8 @@ def trial_clips(
     """
     if not 0.0 <= missing < 1.0:
         raise UsageError(f"the share of missing labels must be in [0, 1), got {missing}")
-    folds = split_clips(
-        clips.frame,
-        test_fold=split.test_fold,
-        val_fold=split.val_fold,
-        test_fraction=split.test_fraction,
-        val_fraction=split.val_fraction,
-        by=split.by,
-        unseen=hidden,
-        seed=0,  # the same clips are tested with every seed
-    )
+    # The same clips are tested with every seed.
+    folds = split_by(clips, replace(split, unseen=list(hidden)), seed=0)
     labels = _take_away(clips, folds.to_list(), missing, seed)
     return clips.with_columns(
         folds.alias("fold"), pl.Series("label", labels, dtype=pl.List(pl.String))

@@ -15,13 +15,14 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from tonotopy._errors import UsageError
-from tonotopy.clips import ClipTable, load_clips, split_clips
+from tonotopy.clips import ClipTable, load_clips
 from tonotopy.losses import Loss
 from tonotopy.training._assembly import assemble
 from tonotopy.training.callbacks import BEST, LAST, CollapseMonitor, EpochLog, RunCheckpoints
 from tonotopy.training.checkpoint_io import SafetensorsCheckpointIO, read_state_dict
 from tonotopy.training.config import FitConfig, read_config, write_config
 from tonotopy.training.data import ClipDataModule
+from tonotopy.training.splitting import split_by
 from tonotopy.training.task import EmbeddingTask
 
 CONFIG_FILE = "config.yaml"
@@ -74,18 +75,7 @@ def resume(run: Path) -> Path:
 
 
 def _split(clips: ClipTable, config: FitConfig) -> ClipTable:
-    options = config.split
-    split = split_clips(
-        clips.frame,
-        test_fold=options.test_fold,
-        val_fold=options.val_fold,
-        test_fraction=options.test_fraction,
-        val_fraction=options.val_fraction,
-        by=options.by,
-        unseen=options.unseen,
-        seed=config.seed,
-    )
-    return clips.with_columns(split.alias("split"))
+    return clips.with_columns(split_by(clips, config.split, seed=config.seed).alias("split"))
 
 
 def _train(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> Path:
