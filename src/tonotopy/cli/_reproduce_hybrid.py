@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,8 +31,8 @@ def reproduce_hybrid(
     """Compare losses over a label tree on classes that are known and classes never seen.
 
     Measured are classification at every level, retrieval by kinship, and where clips of hidden
-    classes land. A fifth of the finest classes is hidden in each class fold and tested as unseen. Finished
-    trials are not repeated; an interrupted one goes on.
+    classes land. A fifth of the finest classes is hidden in each class fold and tested as unseen.
+    Finished trials are not repeated; an interrupted one goes on.
 
     Args:
         data: OrchideaSOL or TinySOL in its official layout, or any labelled clips that `scan`
@@ -57,7 +57,10 @@ def reproduce_hybrid(
     from tonotopy.training.config import FitConfig, SplitOptions, read_config
 
     shares = SplitOptions(test_fraction=0.1, val_fraction=1 / 9)
-    base = read_config(config) if config else FitConfig(data=data, task="tree", split=shares)
+    base = FitConfig(data=data, task="tree", split=shares)
+    if config is not None:
+        split = {f"split.{name}": value for name, value in asdict(shares).items()}
+        base = read_config(config, {"data": data, "task": "tree", **split})
     plan = Plan(
         base=replace(base, threads=threads),
         setting=setting,
