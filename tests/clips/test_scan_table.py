@@ -73,10 +73,37 @@ def test_leading_zeros_and_quoted_separators_survive(folder: Path) -> None:
 
 
 def test_several_label_columns_stop_at_the_first_missing(folder: Path) -> None:
-    table = write(folder, "path,family,kind\na.wav,bird,owl\nb.wav,bird,\nsub/c.wav,,owl\n")
+    table = write(folder, "path,family,kind\na.wav,bird,owl\nb.wav,bird,\nsub/c.wav,,\n")
     found = scan(table, label_columns=["family", "kind"])
     assert found.labels == [("bird", "owl"), ("bird",), ()]
-    assert scan(table, label_columns="kind").labels == [("owl",), (), ("owl",)]
+    assert scan(table, label_columns="kind").labels == [("owl",), (), ()]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".list"])
+@pytest.mark.parametrize("hole", [["bird", None, "tawny"], [None, "owl", None], ["bird", " ", "x"]])
+def test_a_label_behind_an_empty_one_names_the_row(
+    folder: Path, suffix: str, hole: list[str | None]
+) -> None:
+    labels = [["bird", "owl", "tawny"], ["bird", "owl", None], hole]
+    files = ["a.wav", "b.wav", "sub/c.wav"]
+    columns = ["family", "genus", "kind"]
+    if suffix == ".list":
+        table = folder / "t.parquet"
+        pl.DataFrame({"path": files, "label": labels}).write_parquet(table)
+    else:
+        table = folder / f"t{suffix}"
+        cells = dict(zip(columns, zip(*labels, strict=True), strict=True))
+        frame = pl.DataFrame({"path": files, **cells})
+        frame.write_csv(table) if suffix == ".csv" else frame.write_parquet(table)
+    with pytest.raises(DataError, match=r"row 3: the label '(tawny|owl|x)' follows an empty one"):
+        scan(table, label_columns=None if suffix == ".list" else columns)
+
+
+def test_one_fine_name_under_two_parents_is_two_classes(folder: Path) -> None:
+    table = write(folder, "path,family,kind\na.wav,bird,other\nb.wav,frog,other\n")
+    tree = scan(table, label_columns=["family", "kind"]).tree
+    assert tree.leaf_names == ("bird/other", "frog/other")
+    assert tree.leaf_index([("bird", "other"), ("frog", "other")]).tolist() == [0, 1]
 
 
 def test_no_labels_on_request(folder: Path) -> None:

@@ -118,3 +118,56 @@ def test_impossible_splits_are_refused(options: dict[str, object], message: str)
 def test_folds_that_the_data_lacks() -> None:
     with pytest.raises(UsageError, match="has no folds"):
         split_clips(table(["a"]), test_fold="1")
+
+
+def paths(*labels: tuple[str, ...]) -> pl.DataFrame:
+    """Four clips of each label path."""
+    frame = table(["x"] * 4 * len(labels))
+    listed = [list(label) for label in labels for _ in range(4)]
+    return frame.with_columns(pl.Series("label", listed, dtype=pl.List(pl.String)))
+
+
+@pytest.mark.parametrize(
+    ("unseen", "hidden"),
+    [
+        (["a"], {("a",), ("a", "x"), ("a", "x", "1")}),
+        (["a/x"], {("a", "x"), ("a", "x", "1")}),
+        (["a/x/1", "b"], {("a", "x", "1"), ("b",)}),
+        (["ab", "ab"], {("ab",)}),
+        (["a", "a/x"], {("a",), ("a", "x"), ("a", "x", "1")}),
+        ([], set()),
+    ],
+)
+def test_clips_at_or_under_an_unseen_label_are_kept_apart(
+    unseen: list[str], hidden: set[tuple[str, ...]]
+) -> None:
+    # "ab" begins like "a", but is no part of it; clips without a label are never hidden.
+    frame = paths(("a",), ("a", "x"), ("a", "x", "1"), ("ab",), ("b",), ())
+    split = split_clips(frame, unseen=unseen, test_fraction=0.25, val_fraction=0.0).to_list()
+    for path, side in zip(frame["label"].to_list(), split, strict=True):
+        assert (side == "unseen") == (tuple(path) in hidden)
+    assert "test" in split
+
+
+def test_hidden_classes_do_not_move_the_others() -> None:
+    frame = paths(("a",), ("b",), ("c",))
+    before, after = split_clips(frame).to_list(), split_clips(frame, unseen=["b"]).to_list()
+    assert after[4:8] == ["unseen"] * 4
+    assert before[:4] + before[8:] == after[:4] + after[8:]
+
+
+def test_unseen_labels_win_over_folds() -> None:
+    frame = table(["a"] * 4 + ["b"] * 2, folds=["1", "2", "1", "2", "1", "2"])
+    split = split_clips(frame, test_fold="1", val_fold="2", unseen=["b"])
+    assert split.to_list() == ["test", "val", "test", "val", "unseen", "unseen"]
+
+
+@pytest.mark.parametrize("name", ["c", "a/y", "a/", "x", ""])
+def test_an_unseen_label_without_clips_is_named(name: str) -> None:
+    with pytest.raises(UsageError, match=f"unseen label '{name}' has no clip"):
+        split_clips(paths(("a", "x"), ("b",), ()), unseen=[name])
+
+
+def test_something_must_be_left_to_train_on() -> None:
+    with pytest.raises(UsageError, match="none is left to train on"):
+        split_clips(paths(("a",), ("b",)), unseen=["a", "b"])

@@ -43,7 +43,7 @@ def reproduce_add(
     clips = find_dataset("esc-50").load(data)
     table = out / "clips.parquet"
     clips.write(table)
-    base = read_config(config) if config else FitConfig(data=table)
+    base = read_config(config, {"data": table}) if config else FitConfig(data=table)
     result = run_add_experiment(
         replace(base, data=table, threads=threads),
         out,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,7 +57,10 @@ def reproduce_hybrid(
     from tonotopy.training.config import FitConfig, SplitOptions, read_config
 
     shares = SplitOptions(test_fraction=0.1, val_fraction=1 / 9)
-    base = read_config(config) if config else FitConfig(data=data, task="tree", split=shares)
+    base = FitConfig(data=data, task="tree", split=shares)
+    if config is not None:
+        split = {f"split.{name}": value for name, value in asdict(shares).items()}
+        base = read_config(config, {"data": data, "task": "tree", **split})
     plan = Plan(
         base=replace(base, threads=threads),
         setting=setting,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -28,7 +28,8 @@ def list_table(table: Path, options: ColumnOptions, audio_folder: Path | None) -
 
     Raises:
         UsageError: A column is missing or cannot be guessed.
-        DataError: The table cannot be read; the message says what to do.
+        DataError: The table cannot be read, or a row's labels go on after an empty cell; the
+            message says what to do.
     """
     frame = _read_parquet(table) if table.suffix.lower() == ".parquet" else _read_text(table)
     columns = choose_columns(frame.columns, options, str(table))
@@ -53,11 +54,24 @@ def list_table(table: Path, options: ColumnOptions, audio_folder: Path | None) -
 def _labels(frame: pl.DataFrame, columns: Columns, table: Path) -> Iterable[tuple[str, ...]]:
     if len(columns.labels) == 1 and isinstance(frame.schema[columns.labels[0]], pl.List):
         names = frame[columns.labels[0]].cast(pl.List(pl.String)).to_list()
-        return [label_path(row or ()) for row in names]
+        return [_whole_path(row or (), at, table) for at, row in enumerate(names, start=1)]
     if not columns.labels:
         return [()] * len(frame)
     texts = [_texts(frame, name, table) for name in columns.labels]
-    return [label_path(names) for names in zip(*texts, strict=True)]
+    rows = enumerate(zip(*texts, strict=True), start=1)
+    return [_whole_path(names, at, table) for at, names in rows]
+
+
+def _whole_path(names: Sequence[str | None], row: int, table: Path) -> tuple[str, ...]:
+    """Give the label path of a row, unless there is a finer label behind an empty one."""
+    path = label_path(names)
+    lost = next((name for name in names[len(path) :] if name and name.strip()), None)
+    if lost is not None:
+        raise DataError(
+            f"{table}, row {row}: the label {lost!r} follows an empty one; write the coarser one, "
+            "or name fewer --label_columns"
+        )
+    return path
 
 
 def _texts(frame: pl.DataFrame, column: str | None, table: Path) -> list[str | None]:

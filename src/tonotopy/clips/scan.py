@@ -38,7 +38,7 @@ def scan(
               label from coarse to fine. Hidden files and folders are skipped;
             - a CSV or Parquet table with a column of paths and columns of labels. CSV is UTF-8 or
               has a byte order mark; commas, semicolons, tabs or bars separate. An empty label
-              ends the label path of its row;
+              ends the label path of its row, and none may follow it;
             - a Hugging Face data set saved by `save_to_disk`; the names of splits become folds;
             - the table that an earlier scan wrote: it is read, and not scanned again.
         path_column: Column of paths, or the audio column of a Hugging Face data set. Default:
@@ -57,7 +57,8 @@ def scan(
     Raises:
         UsageError: `data` does not exist or is of no known kind, a column is missing or cannot be
             guessed, or an option does not go with this kind of data.
-        DataError: There is not one usable clip, or the table is damaged.
+        DataError: There is not one usable clip, or the table is damaged or has a row whose labels
+            go on after an empty one.
         MissingExtraError: Hugging Face's library is needed and not installed.
     """
     data = Path(data)

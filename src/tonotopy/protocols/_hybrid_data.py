@@ -15,7 +15,7 @@ import soundfile
 from tonotopy._errors import UsageError
 from tonotopy._files import atomic_path
 from tonotopy._progress import track
-from tonotopy.audio import decode
+from tonotopy.audio import content_hash, decode
 from tonotopy.clips import ClipTable
 from tonotopy.labels import LabelPath, display_name
 from tonotopy.training import SplitOptions
@@ -70,14 +70,19 @@ def trial_clips(
     Raises:
         UsageError: The share is not in [0, 1), or the split cannot be made.
     """
-    if not 0.0 <= missing < 1.0:
-        raise UsageError(f"the share of missing labels must be in [0, 1), got {missing}")
+    check_share(missing)
     # The same clips are tested with every seed.
     folds = split_by(clips, replace(split, unseen=list(hidden)), seed=0)
     labels = _take_away(clips, folds.to_list(), missing, seed)
     return clips.with_columns(
         folds.alias("fold"), pl.Series("label", labels, dtype=pl.List(pl.String))
     )
+
+
+def check_share(missing: float) -> None:
+    """Refuse a share of missing labels that is not in [0, 1)."""
+    if not 0.0 <= missing < 1.0:
+        raise UsageError(f"the share of missing labels must be in [0, 1), got {missing}")
 
 
 def _take_away(clips: ClipTable, folds: list[str], missing: float, seed: int) -> list[LabelPath]:
@@ -112,8 +117,10 @@ def first_second(clips: ClipTable, folder: Path) -> ClipTable:
                 # A peak above one, which a decoder may give, would be clipped.
                 scale = max(1.0, float(np.abs(padded).max()))
                 soundfile.write(temporary, padded / scale, SAMPLE_RATE, format="FLAC")
+    names = [f"{content}.flac" for content in clips.frame["content"]]
     frame = clips.frame.with_columns(
-        pl.Series("path", [f"{content}.flac" for content in clips.frame["content"]]),
+        pl.Series("path", names),
+        pl.Series("content", [content_hash(folder / name) for name in names]),
         pl.lit(1.0).alias("seconds"),
         pl.lit(SAMPLE_RATE, dtype=pl.Int64).alias("sample_rate"),
         pl.lit(1, dtype=pl.Int64).alias("channels"),

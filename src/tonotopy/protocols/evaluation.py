@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,13 @@ FORMAT = 1
 METRICS_FILE = "metrics.json"
 
 
-def evaluate_run(run: Path, data: Path | None = None, *, command: str) -> dict[str, Any]:
+def evaluate_run(
+    run: Path,
+    data: Path | None = None,
+    *,
+    command: str,
+    further: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Embed and measure; write the numbers beside the embeddings.
 
     A run's own clips are judged on the test split, or on the validation split where there is no
@@ -35,6 +42,7 @@ def evaluate_run(run: Path, data: Path | None = None, *, command: str) -> dict[s
         run: The run folder.
         data: Other labelled clips, of the same classes; None for the run's own.
         command: What the user typed, kept in the result.
+        further: Other numbers that are kept beside these. Default: none.
 
     Returns:
         The content of `metrics.json`.
@@ -83,6 +91,7 @@ def evaluate_run(run: Path, data: Path | None = None, *, command: str) -> dict[s
     }
     if tree.num_levels > 1:
         metrics["tree"] = tree_metrics(embedder, judged, train=gallery, val=val, unseen=unseen)
+    metrics |= further or {}
     write_json(folder / METRICS_FILE, metrics)
     return metrics
 

@@ -16,14 +16,19 @@ from typing import Any, Literal
 
 from tonotopy._components import Component
 from tonotopy._errors import UsageError
-from tonotopy._files import write_json
 from tonotopy.clips import ClipTable
 from tonotopy.extraction import EmbeddingTable
 from tonotopy.labels import LabelTree
 from tonotopy.metrics.tree import tree_ndcg
-from tonotopy.protocols._hybrid_data import CLASS_FOLDS, first_second, hidden_classes, trial_clips
+from tonotopy.protocols._hybrid_data import (
+    CLASS_FOLDS,
+    check_share,
+    first_second,
+    hidden_classes,
+    trial_clips,
+)
 from tonotopy.protocols._trials import Measure, number_at, run_trials
-from tonotopy.protocols.embedding import EMBEDDINGS_FILE, known_paths
+from tonotopy.protocols.embedding import EMBEDDINGS_FILE, embed_run, known_paths
 from tonotopy.protocols.evaluation import evaluate_run
 from tonotopy.training import FitConfig, OptimiserOptions, SplitOptions, fit, resume
 from tonotopy.training.presets import read_losses
@@ -119,6 +124,10 @@ def run_hybrid_experiment(
     for method in methods:
         if method not in METHODS:
             raise UsageError(f"no method {method!r}; there are: {', '.join(METHODS)}")
+    for fold in folds:
+        hidden_classes(plan.clips, fold, min_clips=plan.min_clips)
+    for share in missing:
+        check_share(share)
     trials = [
         Trial(method, fold, seed, share)
         for seed in seeds
@@ -126,10 +135,8 @@ def run_hybrid_experiment(
         for share in missing
         for method in methods
     ]
-    clips = plan.clips
-    if plan.setting == "published":
-        plan = replace(plan, clips=first_second(clips, out / "first-second"))
-    return run_trials(trials, out, partial(_run_trial, plan), measures(clips.tree.num_levels))
+    run_trial = partial(_run_trial, plan, out / "first-second")
+    return run_trials(trials, out, run_trial, measures(plan.clips.tree.num_levels))
 
 
 def measures(num_levels: int) -> dict[str, Measure]:
@@ -157,7 +164,7 @@ def measures(num_levels: int) -> dict[str, Measure]:
     }
 
 
-def _run_trial(plan: Plan, trial: Trial, run: Path) -> None:
+def _run_trial(plan: Plan, copies: Path, trial: Trial, run: Path) -> None:
     if (run / "config.yaml").is_file():
         trained = resume(run)
     else:
@@ -165,11 +172,14 @@ def _run_trial(plan: Plan, trial: Trial, run: Path) -> None:
         names = (*hidden, *plan.hidden)
         split = plan.base.split
         table = trial_clips(plan.clips, split, names, missing=trial.missing, seed=trial.seed)
+        if plan.setting == "published":
+            table = first_second(table, copies)  # after the split, which is that of the originals
         table.write(run.with_suffix(".parquet"))
         trained = fit(_config(plan, trial, run, names))
+    embed_run(trained)  # anew: training that goes on leaves a model without centroids
     command = shlex.join(["tonotopy", *sys.argv[1:]])
-    metrics = evaluate_run(trained, command=command)
-    write_json(run / "metrics.json", metrics | {"published_ndcg": _published_ndcg(run)})
+    # At once with the others: the file says that the trial has finished.
+    evaluate_run(trained, command=command, further={"published_ndcg": _published_ndcg(run)})
 
 
 def _config(plan: Plan, trial: Trial, run: Path, hidden: Sequence[str]) -> FitConfig:
@@ -177,7 +187,7 @@ def _config(plan: Plan, trial: Trial, run: Path, hidden: Sequence[str]) -> FitCo
         plan.base,
         data=run.with_suffix(".parquet"),
         run=run,
-        **read_losses(METHODS[trial.method]),
+        **{"batches": None, **read_losses(METHODS[trial.method])},
         split=SplitOptions(test_fold="test", val_fold="val", unseen=list(hidden)),
         seed=trial.seed,
     )

@@ -40,6 +40,8 @@ def assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDa
     labels = leaves if config.task == "classes" else codes
     train_rows, val_rows = (_rows(clips, split, labels, config) for split in ("train", "val"))
     _check_classes(tree, codes[train_rows])
+    if not val_rows and "val" in clips.frame["split"]:
+        _warn("no validation clip has a label that can be judged: the last weights are kept")
     if config.optimiser.schedule == "plateau" and not val_rows:
         raise UsageError("--optimiser.schedule plateau needs validation clips: set --split")
 
@@ -119,7 +121,11 @@ def known_tree(clips: ClipTable) -> LabelTree:
 def _rows(clips: ClipTable, split: str, labels: Tensor, config: FitConfig) -> list[int]:
     """Rows of a split that training can use: flat classes need a complete label."""
     in_split = (clips.frame["split"] == split).to_list()
-    usable = labels >= 0 if config.task == "classes" else torch.ones(len(labels)).bool()
+    if config.task == "classes":
+        usable = labels >= 0
+    else:
+        # Validation clips without any label would count as never right and never wrong.
+        usable = (labels >= 0).any(dim=1) | (split == "train")
     return [row for row, inside in enumerate(in_split) if inside and usable[row]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -221,8 +222,13 @@ def write_config(config: FitConfig, path: Path) -> None:
     write_text(path, yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True))
 
 
-def read_config(path: Path) -> FitConfig:
+def read_config(path: Path, defaults: Mapping[str, Any] | None = None) -> FitConfig:
     """Read a configuration that `write_config` wrote, or that a person wrote by its pattern.
+
+    Args:
+        path: The YAML file.
+        defaults: Options, as on the command line (`"split.test_fraction"`), to values that hold
+            where the file says nothing. Default: those of `FitConfig`.
 
     Raises:
         UsageError: A key is misspelt or a value has the wrong type; the message names it.
@@ -232,6 +238,7 @@ def read_config(path: Path) -> FitConfig:
     register_component_type()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(FitConfig, None)
+    parser.set_defaults(dict(defaults or {}))
     try:
         parsed = parser.parse_path(path)
     except ArgumentError as error:
