@@ -198,7 +198,7 @@ def test_the_published_setting(plan: Plan, tmp_path: Path) -> None:
     assert config.encoder.class_path == "MaxPoolConvNet"
     assert config.front_end.init_args["sample_rate"] == 44100
     assert config.batches == Component("TreeTripletSampler")
-    assert config.losses["triplet"].init_args == {"pairs": "adjacent"}
+    assert config.losses["triplet"].init_args == {"pairs": "drawn"}
     assert config.class_weights
     optimiser = config.optimiser
     assert (optimiser.algorithm, optimiser.schedule) == ("adam", "plateau")
