@@ -16,6 +16,7 @@ from tonotopy import AudioEmbedder
 from tonotopy._components import Component
 from tonotopy._errors import UsageError
 from tonotopy.audio import content_hash
+from tonotopy.cli import main
 from tonotopy.clips import ClipTable, scan
 from tonotopy.labels import display_name
 from tonotopy.protocols import hybrid_experiment
@@ -242,3 +243,25 @@ def test_the_methods_are_presets() -> None:
     from tonotopy.training.presets import preset_files
 
     assert set(METHODS.values()) <= set(preset_files())
+
+
+def test_the_command_reads_a_file_of_options(
+    clips: ClipTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text(
+        "encoder: {class_path: ConvNet, init_args: {width: 2, embedding_dim: 4}}\n"
+        "optimiser: {epochs: 1}\naccelerator: cpu\n"
+        "split: {test_fraction: 0.2, val_fraction: 0.25}\n"
+        f"cache: {tmp_path / 'cache'}\n"
+    )
+    out = tmp_path / "out"
+    command = ["reproduce", "hybrid", "--data", str(clips.root), "--config", str(file)]
+    command += ["--out", str(out), "--min_clips", "5", "--methods", "[l]", "--threads", "1"]
+    assert main([*command, "--folds", "[7]"]) != 0
+    assert "class folds are 0 to 4" in capsys.readouterr().err
+    assert main([*command, "--folds", "[-1]", "--json"]) == 0
+    trained = read_config(out / Trial("l", -1, 0, 0.0).folder / "config.yaml")
+    assert trained.encoder.init_args["width"] == 2
+    assert trained.batches == Component("TreeBatchSampler")
+    assert list(json.loads(capsys.readouterr().out)["table"]) == ["l"]

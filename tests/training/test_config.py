@@ -59,3 +59,20 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
 def test_a_missing_file_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         read_config(tmp_path / "none.yaml")
+
+
+def test_a_file_may_leave_out_what_defaults_say(tmp_path: Path) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text("optimiser: {epochs: 3}\nsplit: {val_fraction: 0.5}\n")
+    defaults = {"data": tmp_path, "task": "tree", "split.test_fraction": 0.1, "seed": 4}
+    config = read_config(file, defaults)
+    assert (config.data, config.task, config.seed) == (tmp_path, "tree", 4)
+    assert (config.split.test_fraction, config.split.val_fraction) == (0.1, 0.5)
+    assert config.optimiser == OptimiserOptions(epochs=3)
+    assert config.batches == Component("TreeBatchSampler")
+    file.write_text("seed: 5\ndata: elsewhere\n")
+    assert read_config(file, defaults).seed == 5
+    assert read_config(file, defaults).data == Path("elsewhere")
+    file.write_text("seed: 5\n")
+    with pytest.raises(UsageError, match="data"):
+        read_config(file)
