@@ -190,6 +190,19 @@ def test_broken_files_are_listed_and_the_others_classified(
     assert "broken.wav" in error(capsys, run, broken)
 
 
+def test_a_folder_without_usable_audio_stops_no_other(
+    run: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "empty.wav").touch()
+    found = as_json(capsys, run, corpus / "noise", tmp_path / "bad")
+    assert len(found["clips"]) == 8
+    [failed] = found["quarantined"]
+    assert failed["path"] == str(tmp_path / "bad")
+    assert "empty.wav" in failed["detail"]
+    assert "empty.wav" in error(capsys, run, tmp_path / "bad", tmp_path / "bad" / "empty.wav")
+
+
 def test_a_model_without_classes_is_refused(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
-from tonotopy._errors import UsageError
+from tonotopy._errors import DataError, UsageError
 from tonotopy._files import atomic_path, write_json
 from tonotopy.clips import ClipTable, load_clips, scan_files
+from tonotopy.clips.table import QUARANTINE_SCHEMA
 from tonotopy.embedder import AudioEmbedder, PathPrediction, TreeClassifier
 from tonotopy.extraction import EmbeddingTable, embed_clips
 from tonotopy.labels import display_name
@@ -63,23 +65,37 @@ def predict_clips(
 
 
 def _gather(audio: Sequence[Path]) -> ClipTable:
-    """Give one table of files and of what folders and tables list."""
+    """Give one table of files and of what folders and tables list.
+
+    A source of which nothing can be used is quarantined, unless all are.
+    """
     files = [path for path in audio if path.is_file() and path.suffix.lower() not in TABLES]
-    tables = [load_clips(path) for path in audio if path not in files]
+    rows = [(path.resolve().as_posix(), (), None, None) for path in files]
+    sources = {path: partial(load_clips, path) for path in audio if path not in files}
     if files:
-        rows = [(path.resolve().as_posix(), (), None, None) for path in files]
-        tables.append(scan_files(Path.cwd(), rows))
-    frames = [
-        table.frame.select(
-            "content", "label", "seconds", "sample_rate", "channels", "fold"
-        ).with_columns(
-            pl.Series("path", [str(path.resolve()) for path in table.paths], dtype=pl.String),
-            pl.lit(None, dtype=pl.String).alias("group"),
-        )
-        for table in tables
-    ]
-    quarantine = pl.concat(table.quarantine for table in tables)
-    return ClipTable(pl.concat(frames), Path.cwd(), quarantine)
+        sources[files[0]] = partial(scan_files, Path.cwd(), rows)
+    tables, failed = [], []
+    for path, load in sources.items():
+        try:
+            tables.append(load())
+        except DataError as error:
+            if len(sources) == 1:
+                raise
+            failed.append((str(path), "nothing usable", str(error)))
+    if not tables:
+        raise DataError("; ".join(message for _, _, message in failed))
+    unusable = pl.DataFrame(failed, schema=QUARANTINE_SCHEMA, orient="row")
+    quarantine = pl.concat([*(table.quarantine for table in tables), unusable])
+    return ClipTable(pl.concat(map(_common, tables)), Path.cwd(), quarantine)
+
+
+def _common(table: ClipTable) -> pl.DataFrame:
+    """Give what all tables have, with absolute paths."""
+    columns = ("content", "label", "seconds", "sample_rate", "channels", "fold")
+    return table.frame.select(columns).with_columns(
+        pl.Series("path", [str(path.resolve()) for path in table.paths], dtype=pl.String),
+        pl.lit(None, dtype=pl.String).alias("group"),
+    )
 
 
 def _embed(embedder: AudioEmbedder, clips: ClipTable, out: Path | None) -> EmbeddingTable:
