@@ -265,3 +265,10 @@ def test_the_command_reads_a_file_of_options(
     assert trained.encoder.init_args["width"] == 2
     assert trained.batches == Component("TreeBatchSampler")
     assert list(json.loads(capsys.readouterr().out)["table"]) == ["l"]
+
+
+def test_a_split_without_test_clips_is_refused(clips: ClipTable) -> None:
+    for name, shares in (("test", (0.01, 0.25)), ("val", (0.2, 0.01))):
+        split = SplitOptions(test_fraction=shares[0], val_fraction=shares[1])
+        with pytest.raises(UsageError, match=f"no {name} clip"):
+            trial_clips(clips, split, [], missing=0.0, seed=0)

@@ -73,6 +73,12 @@ def trial_clips(
     check_share(missing)
     # The same clips are tested with every seed.
     folds = split_by(clips, replace(split, unseen=list(hidden)), seed=0)
+    for name in ("test", "val"):
+        if name not in folds:
+            raise UsageError(
+                f"the split leaves no {name} clip: classes are too small for its shares; give larger "
+                "ones, or folds, as `split` in --config"
+            )
     labels = _take_away(clips, folds.to_list(), missing, seed)
     return clips.with_columns(
         folds.alias("fold"), pl.Series("label", labels, dtype=pl.List(pl.String))
