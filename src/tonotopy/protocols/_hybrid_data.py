@@ -76,8 +76,8 @@ def trial_clips(
     for name in ("test", "val"):
         if name not in folds:
             raise UsageError(
-                f"the split leaves no {name} clip: classes are too small for its shares; give larger "
-                "ones, or folds, as `split` in --config"
+                f"the split leaves no {name} clip: classes are too small for its shares; give "
+                "larger ones, or folds, as `split` in --config"
             )
     labels = _take_away(clips, folds.to_list(), missing, seed)
     return clips.with_columns(
