@@ -184,7 +184,7 @@ def test_broken_files_are_listed_and_the_others_classified(
     assert main(["predict", str(run), str(good), str(broken)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "could not be used" in shown
-    assert "broken.wav" in shown
+    assert "broken.wav" in shown.replace(" ", "")  # a narrow terminal breaks the path
     assert "1 clips" in shown
     assert "1 files could not be used" in shown
     assert "broken.wav" in error(capsys, run, broken)
