@@ -150,6 +150,13 @@ def test_a_run_without_classifier_predicts_by_centroids(trained: Trained) -> Non
         right = (predicted == known)[judged, at].double().mean().item()
         assert level["accuracy"] == pytest.approx(right)
     assert set(table.frame["predicted"].drop_nulls()) <= {"/".join(label) for label in LABELS}
+    found = metrics["tree"]["mistakes"]
+    expected = {
+        "name": "nearest centroid",
+        "accuracy": pytest.approx(1 - found["count"] / max(found["judged"], 1)),
+        "severity": pytest.approx(found["severity"], nan_ok=True),
+    }
+    assert metrics["tree"]["ways"] == ([expected] if found["count"] else [])
 
 
 def test_a_hidden_family_has_no_visible_parent(trained: Trained) -> None:

@@ -129,11 +129,11 @@ def test_silhouettes_below_zero_have_room() -> None:
 
 
 def test_severity_is_drawn_against_accuracy() -> None:
-    figure = severity_figure([("<a>", 0.8, 1.5), ("b", None, 1.0), ("c", 0.9, 1.25)])
+    figure = severity_figure([("<a>", 0.8, 1.5), ("c", 0.9, 1.25)])
     assert figure
     (trace,) = figure["data"]
     assert (trace["text"], trace["x"], trace["y"]) == (["&lt;a&gt;", "c"], [0.8, 0.9], [1.5, 1.25])
-    assert severity_figure([("b", None, 1.0)]) is None
+    assert severity_figure([]) is None
 
 
 def test_confusions_of_a_level_are_shares_of_the_true_class() -> None:

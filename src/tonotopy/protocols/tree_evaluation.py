@@ -10,7 +10,7 @@ from torch import Tensor
 from tonotopy.embedder import AudioEmbedder, TreeClassifier
 from tonotopy.extraction import EmbeddingTable
 from tonotopy.labels import LabelTree
-from tonotopy.metrics.tree import evaluate_tree, unseen_class_scores
+from tonotopy.metrics.tree import evaluate_tree, mistakes, unseen_class_scores
 from tonotopy.protocols.embedding import known_paths
 
 
@@ -32,7 +32,8 @@ def tree_metrics(
         unseen: Clips of classes that are not in the tree, or None.
 
     Returns:
-        What `evaluate_tree` gives, with `unseen` filled in where there are such clips.
+        What `evaluate_tree` gives, with `unseen` filled in where there are such clips; and `ways`,
+        the `name`, `accuracy` and `severity` of each way to classify, where both are defined.
     """
     tree, classifier = embedder.tree, embedder.classifier
     assert tree is not None, "a run's model has labels"
@@ -40,14 +41,16 @@ def tree_metrics(
     if classifier is not None and classifier.tree == tree:
         predicted = classifier.paths(judged.embeddings.to(embedder.device)).cpu()
     gallery = None if train is None else _coded(train, tree)
-    metrics = evaluate_tree(
+    codes = tree.encode(known_paths(tree, judged))
+    metrics: dict[str, Any] = evaluate_tree(
         judged.embeddings,
-        tree.encode(known_paths(tree, judged)),
+        codes,
         tree,
         predicted=predicted,
         gallery=gallery,
         validation=None if val is None else _coded(val, tree),
     )
+    metrics["ways"] = _ways(embedder, judged.embeddings, codes)
     if unseen is not None and len(unseen) and gallery is not None:
         nodes, leaves = _head_scores(embedder, unseen.embeddings)
         metrics["unseen"] = unseen_class_scores(
@@ -59,6 +62,23 @@ def tree_metrics(
             leaf_probabilities=leaves,
         )
     return metrics
+
+
+def _ways(embedder: AudioEmbedder, embeddings: Tensor, codes: Tensor) -> list[dict[str, Any]]:
+    """Weigh the mistakes of the trained classifier and of the nearest centroid."""
+    ways = []
+    for name, classifier in (
+        ("trained classifier", embedder.classifier if embedder.head is not None else None),
+        ("nearest centroid", embedder.centroid_classifier),
+    ):
+        if classifier is None or classifier.tree != embedder.tree:
+            continue
+        predicted = classifier.paths(embeddings.to(embedder.device)).cpu()
+        found = mistakes(predicted, codes, classifier.tree)
+        if found.count:
+            accuracy = 1.0 - found.count / found.judged
+            ways.append({"name": name, "accuracy": accuracy, "severity": found.severity})
+    return ways
 
 
 def _coded(table: EmbeddingTable, tree: LabelTree) -> tuple[Tensor, Tensor]:

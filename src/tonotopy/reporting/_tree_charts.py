@@ -145,34 +145,36 @@ def mistake_figure(heights: Mapping[int, int], highest: int) -> Figure | None:
     return figure
 
 
-def severity_figure(runs: Sequence[tuple[str, float | None, float | None]]) -> Figure | None:
-    """Draw mistake severity against accuracy, one point a run; the lower right corner is best.
+def severity_figure(ways: Sequence[tuple[str, float, float]]) -> Figure | None:
+    """Draw mistake severity against accuracy, a point each; the lower right corner is best.
 
     Severity alone rewards a model for many easy mistakes; beside the accuracy it cannot.
 
     Args:
-        runs: Name, accuracy and severity of each run.
+        ways: Name, accuracy and severity of each way to classify.
 
     Returns:
-        The figure; `None` where no run has both numbers.
+        The figure; `None` where there is none.
     """
-    known = [(name, x, y) for name, x, y in runs if x is not None and y is not None]
-    if not known:
+    if not ways:
         return None
     trace = {
         "type": "scatter",
         "mode": "markers+text",
-        "x": [x for _, x, _ in known],
-        "y": [y for _, _, y in known],
-        "text": [plain(name) for name, _, _ in known],
-        "textposition": "top center",
+        "x": [x for _, x, _ in ways],
+        "y": [y for _, _, y in ways],
+        "text": [plain(name) for name, _, _ in ways],
+        "textposition": ["middle right" if x < 0.5 else "middle left" for _, x, _ in ways],
         "marker": {"size": 9},
         "hovertemplate": "%{text}<br>accuracy %{x:.1%}<br>severity %{y:.3f}<extra></extra>",
     }
     layout = {
         "showlegend": False,
-        "xaxis": {"title": {"text": "accuracy"}, "tickformat": ".0%"},
-        "yaxis": {"title": {"text": "mistake severity"}},
+        "xaxis": {"title": {"text": "accuracy"}, "tickformat": ".0%", "range": [-0.05, 1.05]},
+        "yaxis": {
+            "title": {"text": "mistake severity"},
+            "range": [0.0, 1.15 * max(y for _, _, y in ways)],
+        },
     }
     return {"data": [trace], "layout": layout}
 

@@ -70,6 +70,9 @@ def tree_part(run: Run) -> TreePart | None:
     figures = {
         "tree-silhouette": _tree_charts.silhouette_figure(tree["levels"]),
         "tree-mistakes": _tree_charts.mistake_figure(heights, len(tree["levels"])),
+        "tree-severity": _tree_charts.severity_figure(
+            [(way["name"], way["accuracy"], way["severity"]) for way in tree.get("ways") or ()]
+        ),
         "sunburst": _tree_charts.sunburst_figure(roots),
         "level-confusion": confusions[0]["figure"] if confusions else None,
     }
