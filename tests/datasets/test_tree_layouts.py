@@ -54,8 +54,8 @@ SCENES = {
 }
 NOTES = {
     "train": (
-        "flute_acoustic_285-060-025",
-        "flute_acoustic_285-060-127",
+        "flute_acoustic_013-060-025",
+        "flute_acoustic_013-060-127",
         "bass_synthetic_033-022-050",
     ),
     "valid": ("guitar_acoustic_010-021-100", "keyboard_electronic_098-107-050"),
@@ -130,20 +130,20 @@ MAKERS: dict[str, Callable[[Path, WriteTone], None]] = {
     "tut-acoustic-scenes-2016": make_tut2016,
 }
 
-FLUTE = ("flute", "flute_acoustic_285")
+FLUTE = ("flute", "flute_acoustic_013")
 TUBA = ("Brass", "Bass_Tuba")
 
 EXPECTED: dict[str, dict[str, Row]] = {
     "nsynth": {
-        "nsynth-train/audio/flute_acoustic_285-060-025.wav": (
+        "nsynth-train/audio/flute_acoustic_013-060-025.wav": (
             FLUTE,
             "train",
-            "flute_acoustic_285-060",
+            "flute_acoustic_013-060",
         ),
-        "nsynth-train/audio/flute_acoustic_285-060-127.wav": (
+        "nsynth-train/audio/flute_acoustic_013-060-127.wav": (
             FLUTE,
             "train",
-            "flute_acoustic_285-060",
+            "flute_acoustic_013-060",
         ),
         "nsynth-valid/audio/guitar_acoustic_010-021-100.wav": (
             ("guitar", "guitar_acoustic_010"),
@@ -363,9 +363,9 @@ def test_lists_of_tut_may_have_the_line_ends_of_windows(
         ("{", "damaged: it is no JSON"),
         (b"\xff\xfe", "damaged: it is no JSON"),
         ("[]", "no object of notes by name"),
-        ('{"flute_acoustic_285-060-025": {"pitch": 60}}', "note 'flute_acoustic_285-060-025' has"),
+        ('{"flute_acoustic_013-060-025": {"pitch": 60}}', "note 'flute_acoustic_013-060-025' has"),
         ('{"a": 1}', "note 'a' has no proper instrument_source_str"),
-        (json.dumps({"a": note("flute_acoustic_285-060-025") | {"pitch": "C"}}), "note 'a' has"),
+        (json.dumps({"a": note("flute_acoustic_013-060-025") | {"pitch": "C"}}), "note 'a' has"),
     ],
 )
 def test_damaged_examples_of_nsynth_are_refused(

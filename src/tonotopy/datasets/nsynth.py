@@ -23,7 +23,7 @@ _Row = tuple[str, tuple[str, str], str, str]
 def load_nsynth(folder: Path) -> ClipTable:
     """Read `nsynth-train`, `nsynth-valid` and `nsynth-test`: `examples.json` and `audio/` of each.
 
-    Labels are (family, instrument), the instrument as `flute_acoustic_285`; notes of electronic
+    Labels are (family, instrument), the instrument as `flute_acoustic_013`; notes of electronic
     and synthetic instruments are left out. Folds are the official `train`, `val` and `test`; the
     group is the note, instrument and pitch, whose velocities are near-duplicates. No instrument of
     `train` is in `val` or `test`.
