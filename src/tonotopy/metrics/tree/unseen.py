@@ -76,7 +76,7 @@ def unseen_class_scores(
     units = to_units(embeddings.detach().cpu())
     unseen = TreeClips(units, torch.empty(len(units), 0, dtype=torch.long), tree)
     stored = other_clips(gallery, unseen)
-    parents = [_visible(path, tree) for path in labels]
+    parents = [tree.known_part(path) for path in labels]
     nodes = [tree.node(parent) if parent else -1 for parent in parents]
     right = _Parents(units, stored, torch.tensor(nodes, dtype=torch.long))
     credit = {
@@ -123,14 +123,6 @@ def _check_scores(name: str, scores: Tensor | None, clips: int, width: int) -> N
     if scores.shape != (clips, width):
         raise UsageError(f"expected {name} ({clips}, {width}), got {tuple(scores.shape)}")
     check_finite(scores, name)
-
-
-def _visible(path: LabelPath, tree: LabelTree) -> LabelPath:
-    """Give the longest start of a path that is in the tree."""
-    end = len(path)
-    while end and path[:end] not in tree:
-        end -= 1
-    return path[:end]
 
 
 class _Parents:
