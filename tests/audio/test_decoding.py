@@ -12,7 +12,15 @@ import soundfile
 import soxr
 
 from tonotopy._errors import AudioError, UsageError
-from tonotopy.audio import LengthPolicy, content_hash, decode, decoding, fit_length, probe
+from tonotopy.audio import (
+    LengthPolicy,
+    content_hash,
+    count_samples,
+    decode,
+    decoding,
+    fit_length,
+    probe,
+)
 
 RATE = 16000
 
@@ -80,6 +88,15 @@ def test_very_short_clips_decode(tmp_path: Path, seconds: float) -> None:
     assert len(decode(wav(tmp_path / "a.wav", noise(frames)))) == frames
 
 
+@pytest.mark.parametrize("frames", [1, 999, 1000, 1001, 10007])
+def test_samples_are_counted_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    path = wav(tmp_path / "a.wav", noise(frames, 2), 44100)
+    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 2000)
+    assert count_samples(path) == frames == len(decode(path, 44100))
+
+
 def test_the_header_is_read(tmp_path: Path) -> None:
     info = probe(wav(tmp_path / "a.wav", noise(4410, 2), 44100))
     assert (info.frames, info.sample_rate, info.channels) == (4410, 44100, 2)
@@ -123,6 +140,9 @@ def test_a_bad_file_has_a_reason(tmp_path: Path, defect: str, reason: str) -> No
     path = broken(tmp_path / "bad.wav", defect)
     with pytest.raises(AudioError, match="bad") as caught:
         decode(path)
+    assert caught.value.reason == reason
+    with pytest.raises(AudioError) as caught:
+        count_samples(path)
     assert caught.value.reason == reason
     if reason != "NaN":  # a header does not show it
         with pytest.raises(AudioError) as caught:

@@ -13,11 +13,16 @@ from tonotopy.audio.augmentations import (
     WaveAugmentation,
 )
 from tonotopy.audio.cache import AudioCache, default_cache
-from tonotopy.audio.decoding import AudioInfo, content_hash, decode, probe
+from tonotopy.audio.decoding import AudioInfo, content_hash, count_samples, decode, probe
+from tonotopy.audio.exchange import StatEx, draw_exchanges, exchange_statistics
 from tonotopy.audio.front_end import FrontEnd
 from tonotopy.audio.lengths import LengthPolicy, fit_length
 from tonotopy.audio.log_mel import LogMel
 from tonotopy.audio.mel import MelScale, mel_filters
+from tonotopy.audio.peak_log_mel import PeakLogMel
+from tonotopy.audio.raw_waveform import RawWaveform
+from tonotopy.audio.wave_mixup import WaveMixup
+from tonotopy.audio.waveform import Waveform
 
 __all__ = [
     "AddNoise",
@@ -31,12 +36,20 @@ __all__ = [
     "LogMel",
     "MelScale",
     "Mixup",
+    "PeakLogMel",
+    "RawWaveform",
     "SpecAugment",
+    "StatEx",
     "TimeShift",
     "WaveAugmentation",
+    "WaveMixup",
+    "Waveform",
     "content_hash",
+    "count_samples",
     "decode",
     "default_cache",
+    "draw_exchanges",
+    "exchange_statistics",
     "fit_length",
     "mel_filters",
     "probe",

@@ -54,12 +54,20 @@ def probe(path: Path | str) -> AudioInfo:
     return info
 
 
-def decode(path: Path | str, sample_rate: int = 16000) -> NDArray[np.float32]:
-    """Decode a whole file, mix its channels to one, and resample it.
+def decode(
+    path: Path | str,
+    sample_rate: int = 16000,
+    *,
+    start: float = 0.0,
+    seconds: float | None = None,
+) -> NDArray[np.float32]:
+    """Decode a file or a stretch of it, mix its channels to one, and resample it.
 
     Args:
         path: WAV, FLAC, OGG, MP3 or anything else that libsndfile reads.
         sample_rate: Of the result, in hertz.
+        start: Where the stretch begins, in seconds, 0 or more. What lies before is not read.
+        seconds: Its length; a file that ends earlier gives less. Default: to the end.
 
     Returns:
         (T,) float32; at least one sample.
@@ -70,13 +78,29 @@ def decode(path: Path | str, sample_rate: int = 16000) -> NDArray[np.float32]:
     """
     path = Path(path)
     with _open(path) as file:
-        blocks = _mono_blocks(path, file)
+        wanted = None if seconds is None else max(1, round(seconds * file.samplerate))
+        _seek(path, file, round(start * file.samplerate))
+        blocks = _mono_blocks(path, file, wanted)
         if file.samplerate != sample_rate:
             blocks = _resample(blocks, file.samplerate, sample_rate)
         wave = np.concatenate([np.empty(0, np.float32), *blocks])
     if not len(wave):
         raise AudioError(path, "zero-length", f"too few samples for one at {sample_rate} Hz")
     return wave
+
+
+def count_samples(path: Path | str) -> int:
+    """Decode a whole file and count the samples of a channel, in memory for one block of them.
+
+    Raises:
+        AudioError: As `decode`.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        count = sum(map(len, _mono_blocks(path, file, None)))
+    if not count:
+        raise AudioError(path, "zero-length", "no sample decodes")
+    return count
 
 
 def content_hash(path: Path | str) -> str:
@@ -110,12 +134,30 @@ def _open(path: Path) -> soundfile.SoundFile:
     return file
 
 
-def _mono_blocks(path: Path, file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+def _seek(path: Path, file: soundfile.SoundFile, frame: int) -> None:
+    if frame == 0:
+        return
+    if frame >= file.frames:
+        there = file.frames / file.samplerate
+        raise AudioError(path, "zero-length", f"it ends at {there:g} s, before the stretch begins")
+    try:
+        file.seek(frame)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(path, "corrupt", error.error_string) from error
+
+
+def _mono_blocks(
+    path: Path, file: soundfile.SoundFile, wanted: int | None
+) -> Iterator[NDArray[np.float32]]:
+    """Read blocks up to the end, or up to `wanted` samples of each channel."""
     frames = max(1, BLOCK_SAMPLES // file.channels)
     mean = np.full(file.channels, 1 / file.channels, np.float32)
     try:
         block = np.empty((frames, 0), np.float32)
-        while len(block) == frames:  # a shorter block is the last
+        while len(block) == frames and wanted != 0:  # a shorter block is the last
+            if wanted is not None:
+                frames = min(frames, wanted)
+                wanted -= frames
             block = file.read(frames, dtype="float32", always_2d=True)
             with np.errstate(invalid="ignore"):
                 mono = block @ mean  # a hundred times as fast as `block.mean(axis=1)`

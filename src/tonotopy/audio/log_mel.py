@@ -26,7 +26,7 @@ class LogMel(FrontEnd):
     Args:
         sample_rate: In hertz.
         n_fft: Length of the Fourier transform, in samples.
-        win_length: Length of the Hann window, at most n_fft; None for n_fft.
+        win_length: Length of the window, at most n_fft; None for n_fft.
         hop_length: Samples from frame to frame.
         n_mels: Mel bands.
         f_min: Lower edge of the lowest band, in hertz.
@@ -35,12 +35,13 @@ class LogMel(FrontEnd):
         mel_norm: `"slaney"` gives bands equal area, None equal height.
         power: 2 for power spectra, 1 for magnitudes.
         log: `"db"` is 10 log10(max(x, 1e-10)) (20 log10(max(x, 1e-5)) for magnitudes); `"log"` is
-            the natural log(x + eps).
-        eps: Added before the natural logarithm.
+            the natural log(x + eps), `"log10"` is log10(x + eps).
+        eps: Added before the logarithms that are not in decibels.
         top_db: With `"db"`: nothing lies deeper than this below a clip's maximum; None for no
             such floor.
         normalise: `"none"`; `"clip"` standardises every clip by the mean and deviation of all its
             values; `"dataset"` every band by those of the training clips (`fit_normalisation`).
+        window: `"hann"` or `"hamming"`, both periodic.
 
     Examples:
         >>> features, frames = LogMel(n_mels=40)(torch.randn(2, 16000), torch.tensor([16000, 8000]))
@@ -65,10 +66,11 @@ class LogMel(FrontEnd):
         mel_scale: MelScale = "slaney",
         mel_norm: Literal["slaney"] | None = "slaney",
         power: float = 2.0,
-        log: Literal["db", "log"] = "log",
+        log: Literal["db", "log", "log10"] = "log",
         eps: float = 1e-6,
         top_db: float | None = None,
         normalise: Literal["none", "clip", "dataset"] = "none",
+        window: Literal["hann", "hamming"] = "hann",
     ) -> None:
         super().__init__(sample_rate, n_mels)
         win_length = n_fft if win_length is None else win_length
@@ -88,9 +90,10 @@ class LogMel(FrontEnd):
         self.top_db = top_db
         self.normalise = normalise
         left = (n_fft - win_length) // 2
-        window = torch.hann_window(win_length, dtype=torch.float64).float()
+        make_window = torch.hamming_window if window == "hamming" else torch.hann_window
+        shape = make_window(win_length, dtype=torch.float64).float()
         self.register_buffer(
-            "window", F.pad(window, (left, n_fft - win_length - left)), persistent=False
+            "window", F.pad(shape, (left, n_fft - win_length - left)), persistent=False
         )
         filters = mel_filters(
             sample_rate, n_fft, n_mels, f_min=f_min, f_max=f_max, scale=mel_scale, norm=mel_norm
@@ -119,6 +122,12 @@ class LogMel(FrontEnd):
         """
         if self.normalise != "dataset":
             return
+        mean, variance = self._band_statistics(waveforms)
+        self.mean.copy_(mean)
+        self.std.copy_(variance.where(variance > 1e-8, 1.0).sqrt())
+
+    def _band_statistics(self, waveforms: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+        """Give each band's mean and variance over all frames of all clips, in float64."""
         count = 0
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         squares = torch.zeros_like(total)
@@ -131,20 +140,11 @@ class LogMel(FrontEnd):
         if count == 0:
             raise UsageError("fit_normalisation needs at least one waveform")
         mean = total / count
-        variance = squares / count - mean.square()
-        self.mean.copy_(mean)
-        self.std.copy_(variance.where(variance > 1e-8, 1.0).sqrt())
+        return mean, squares / count - mean.square()
 
     def _log_mel(self, waveforms: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Give features (B, bins, F), which of them are of the clip (B, 1, F), and frames (B,)."""
-        before = self.n_fft // 2
-        padded = F.pad(waveforms, (before, self.n_fft - before))
-        if lengths is None:
-            lengths = waveforms.new_full((len(waveforms),), waveforms.shape[1], dtype=torch.long)
-        else:
-            positions = torch.arange(padded.shape[1], device=padded.device)
-            # In place: a second copy of the waveforms takes a third of all the time on a CPU.
-            padded.masked_fill_(positions >= (before + lengths)[:, None], 0.0)
+        padded, lengths = self._surround(waveforms, lengths)
         # Unfolding and a real FFT of the frames is twice as fast as torch.stft on a CPU.
         frames = padded.unfold(-1, self.n_fft, self.hop_length)
         parts = [self._logarithm(self._mel(part)) for part in self._cache_sized(frames)]
@@ -155,6 +155,18 @@ class LogMel(FrontEnd):
             peak = features.masked_fill(~valid, -torch.inf).amax(dim=(1, 2), keepdim=True)
             features = torch.maximum(features, peak - self.top_db)
         return features, valid, counts
+
+    def _surround(self, waveforms: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Give the clips with half a transform more on both sides, and their lengths (B,)."""
+        before = self.n_fft // 2
+        padded = F.pad(waveforms, (before, self.n_fft - before))
+        if lengths is None:
+            lengths = waveforms.new_full((len(waveforms),), waveforms.shape[1], dtype=torch.long)
+        else:
+            positions = torch.arange(padded.shape[1], device=padded.device)
+            # In place: a second copy of the waveforms takes a third of all the time on a CPU.
+            padded.masked_fill_(positions >= (before + lengths)[:, None], 0.0)
+        return padded, lengths
 
     def _cache_sized(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Split frames (B, F, n_fft) so that the spectra of a part stay in the processor's cache.
@@ -180,6 +192,8 @@ class LogMel(FrontEnd):
     def _logarithm(self, mel: Tensor) -> Tensor:
         if self.log == "log":
             return (mel + self.eps).log()
+        if self.log == "log10":
+            return (mel + self.eps).log10()
         decibels = 20.0 / self.power
         return decibels * mel.clamp_min(10.0 ** (-100.0 / decibels)).log10()
 
