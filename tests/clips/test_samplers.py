@@ -20,6 +20,15 @@ def pk(rank: int = 0, world_size: int = 1, seed: int = 0) -> PKBatchSampler:
     )
 
 
+@pytest.mark.parametrize(("clips", "sizes"), [(7, [3, 4]), (8, [3, 3, 2]), (4, [4]), (1, [1])])
+def test_no_clip_is_left_alone(clips: int, sizes: list[int]) -> None:
+    sampler = ShuffledBatchSampler(clips, batch_size=3)
+    batches = sampler.epoch_batches(0)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(sampler) == len(sizes)
+    assert sorted(clip for batch in batches for clip in batch) == list(range(clips))
+
+
 def shuffled(rank: int = 0, world_size: int = 1, seed: int = 0) -> ShuffledBatchSampler:
     return ShuffledBatchSampler(44, batch_size=8, seed=seed, rank=rank, world_size=world_size)
 

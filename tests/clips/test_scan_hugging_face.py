@@ -15,6 +15,7 @@ import soundfile
 
 from tonotopy._errors import DataError, MissingExtraError, UsageError
 from tonotopy.clips import scan
+from tonotopy.clips.table import CLIP_SCHEMA
 
 datasets = pytest.importorskip("datasets", reason="the extra `hf` is not installed")
 Tone = Callable[..., Path]
@@ -177,3 +178,20 @@ def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tonotopy\[hf\]'"):
         scan(tmp_path / "data")
+
+
+def test_further_columns_are_kept_as_text(tmp_path: Path) -> None:
+    one = make([sound(300), sound(400)], label=["a", "b"], site=["x", None], seconds=[7, 8])
+    one = with_classes(one.add_column("kind", [1, -1]), ["low", "high"], column="kind")
+    one = one.add_column("many", [[1, 2], [3]])
+    two = make([sound(500)], label=["a"], speed=[2.5])
+    datasets.DatasetDict({"train": one, "test": two}).save_to_disk(str(tmp_path / "data"))
+    frame = scan(tmp_path / "data", label_columns="label").frame
+    names = ["fold", "site", "seconds_in_table", "kind", "speed"]
+    assert set(frame.columns) == {*CLIP_SCHEMA, *names}  # no text: `many`
+    assert set(frame.select(names).rows()) == {
+        ("train", "x", "7", "high", None),
+        ("train", None, "8", None, None),
+        ("test", None, None, None, "2.5"),
+    }
+    assert frame["seconds"].to_list() == [0.1] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ import pytest
 from tonotopy._errors import DataError, UsageError
 from tonotopy.clips import ClipTable, scan, split_clips
 from tonotopy.clips._columns import ColumnOptions, choose_columns
+from tonotopy.clips.table import CLIP_SCHEMA
 
 Tone = Callable[..., Path]
 
@@ -239,3 +241,81 @@ def test_real_folds_and_categories(shared_data: Path, tmp_path: Path) -> None:
     assert len(table.quarantine) == 0
     split = split_clips(table.frame, test_fold="4", val_fold="3")
     assert (split == "test").to_list() == (table.frame["fold"] == "4").to_list()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_further_columns_are_kept_as_text(folder: Path, suffix: str) -> None:
+    frame = pl.DataFrame(
+        {
+            "path": ["sub/c.wav", "a.wav", "b.wav"],
+            "speed": ["3", " 28V ", None],
+            "kind": ["x", "y", "x"],
+            "load": [1, None, 2],
+        }
+    )
+    table = folder / f"t{suffix}"
+    frame.write_csv(table) if suffix == ".csv" else frame.write_parquet(table)
+    found = scan(table, label_columns="kind").frame
+    assert found.columns == [*CLIP_SCHEMA, "speed", "kind", "load"]
+    assert found.select("path", "speed", "kind", "load").rows() == [
+        ("a.wav", "28V", "y", None),
+        ("b.wav", None, "x", "2"),
+        ("sub/c.wav", "3", "x", "1"),
+    ]
+    assert {found.schema[name] for name in ("speed", "kind", "load")} == {pl.String}
+
+
+def test_an_empty_further_column_is_text_too(folder: Path) -> None:
+    found = scan(write(folder, "path,label,site\na.wav,x,\nb.wav,y, \n")).frame
+    assert found.schema["site"] == pl.String
+    assert found["site"].to_list() == [None, None]
+
+
+def test_columns_called_like_our_own_are_kept_under_another_name(folder: Path) -> None:
+    text = "path,kind,label,seconds,fold,split,start,content\na.wav,x,L,99,f,s,1.5,C\n"
+    found = scan(write(folder, text), label_columns="kind", fold_column="split").frame
+    assert found["seconds"].to_list() == [0.1]
+    assert found.select("label", "fold").rows() == [(["x"], "s")]
+    others = found.select(pl.exclude(*CLIP_SCHEMA)).row(0, named=True)
+    assert others == {
+        "kind": "x",
+        "label_in_table": "L",
+        "seconds_in_table": "99",
+        "fold_in_table": "f",
+        "start_in_table": "1.5",
+        "content_in_table": "C",
+    }
+
+
+def test_the_other_name_is_free(folder: Path) -> None:
+    text = "path,label,seconds,seconds_in_table\na.wav,x,1,2\n"
+    others = scan(write(folder, text)).frame.select(pl.exclude(*CLIP_SCHEMA))
+    assert others.row(0, named=True) == {"seconds_in_table_in_table": "1", "seconds_in_table": "2"}
+
+
+def test_columns_without_a_name_or_without_text_are_left_out(folder: Path) -> None:
+    assert scan(write(folder, ",path,label\n0,a.wav,x\n")).frame.columns == list(CLIP_SCHEMA)
+    frame = pl.DataFrame(
+        {
+            "path": ["a.wav"],
+            "label": ["x"],
+            "list": [[1]],
+            "structure": [{"x": 1}],
+            "bytes": [b"x"],
+            "span": [timedelta(1)],
+        }
+    )
+    frame.write_parquet(folder / "t.parquet")
+    assert scan(folder / "t.parquet").frame.columns == list(CLIP_SCHEMA)
+
+
+def test_a_repeated_row_keeps_the_further_columns_of_the_first(folder: Path) -> None:
+    table = write(folder, "path,label,site\na.wav,x,1\na.wav,x,2\na.wav,y,3\n")
+    found = scan(table).frame
+    assert found.select(pl.col("label").list.first(), "site").rows() == [("x", "1"), ("y", "3")]
+
+
+def test_further_columns_survive_a_file(folder: Path, tmp_path: Path) -> None:
+    table = scan(write(folder, "path,label,site\na.wav,x,1\nb.wav,x,\n"))
+    table.write(tmp_path / "clips.parquet")
+    assert scan(tmp_path / "clips.parquet").frame.equals(table.frame)

@@ -12,7 +12,7 @@ import polars as pl
 
 from tonotopy._errors import AudioError
 from tonotopy._progress import track
-from tonotopy.audio import content_hash, decode, probe
+from tonotopy.audio import content_hash, count_samples, probe
 from tonotopy.clips._listing import Entry, Listing, Rejected
 from tonotopy.clips.table import CLIP_SCHEMA, QUARANTINE_SCHEMA, ClipTable
 
@@ -62,7 +62,7 @@ def _check(root: Path, name: str) -> _Sound | Rejected:
         if path.is_symlink() and not path.exists():
             raise AudioError(path, "unreadable", "the link leads nowhere")
         info = probe(path)
-        frames = len(decode(path, info.sample_rate))
+        frames = count_samples(path)
         if frames < info.frames - MP3_SLACK:
             detail = f"cut off: {frames} of {info.frames} samples decode"
             raise AudioError(path, "corrupt", detail)
@@ -75,15 +75,16 @@ def _check(root: Path, name: str) -> _Sound | Rejected:
 
 
 def _clip_frame(entries: Sequence[Entry], checked: dict[str, _Sound | Rejected]) -> pl.DataFrame:
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    further = list(dict.fromkeys(name for entry in entries for name in entry.further))
     for entry in sorted(entries, key=lambda entry: (entry.path, entry.label)):
         sound = checked[entry.path]
         if isinstance(sound, _Sound):
             facts = (sound.content, list(entry.label), sound.seconds)
-            rows.append(
-                (entry.path, *facts, sound.sample_rate, sound.channels, entry.fold, entry.group)
-            )
-    return pl.DataFrame(rows, schema=CLIP_SCHEMA, orient="row")
+            given = (entry.fold, entry.group, *(entry.further.get(name) for name in further))
+            rows.append((entry.path, *facts, sound.sample_rate, sound.channels, *given))
+    schema = CLIP_SCHEMA | dict.fromkeys(further, pl.String())
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _quarantine_frame(rejected: Sequence[Rejected]) -> pl.DataFrame:

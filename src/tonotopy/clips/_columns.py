@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tonotopy._errors import UsageError
+from tonotopy.clips.table import CLIP_SCHEMA
 
 PATH_NAMES = (
     "path",
@@ -45,6 +46,12 @@ LABEL_NAMES = (
     "class_id",
     "classid",
 )
+
+OWN_NAMES = frozenset({*CLIP_SCHEMA, "start"})
+"""Columns whose meaning and type a clip table fixes; `start` is where a window begins."""
+
+SUFFIX = "_in_table"
+"""Of the name under which a further column is kept that is called like a column of our own."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def choose_columns(names: Sequence[str], options: ColumnOptions, source: str) ->
     """
     for name in (options.path, *(options.labels or ()), options.fold, options.group):
         if name is not None and name not in names:
-            raise UsageError(f"{source} has no column {name!r}{_nearest(name, names)}")
+            raise UsageError(f"{source} has no column {name!r}{nearest(name, names)}")
     path = options.path or _guess(names, PATH_NAMES)
     if path is None:
         raise UsageError(
@@ -113,12 +120,41 @@ def choose_columns(names: Sequence[str], options: ColumnOptions, source: str) ->
     )
 
 
+def further_columns(names: Sequence[str], columns: Columns) -> dict[str, str]:
+    """Choose the names under which columns are kept that are neither path nor fold nor group.
+
+    Columns of labels are kept beside the label path, which is made of them. A column called like
+    one of our own gets the suffix `_in_table`: `seconds` is what the scan measures, whatever else
+    the table holds. A column without a name, such as the index that pandas writes, is left out.
+
+    Args:
+        names: The columns that there are.
+        columns: Those that were chosen.
+
+    Returns:
+        The column's name in the table to its name in a clip table, in the table's order.
+
+    >>> further_columns(["path", "kind", "seconds"], Columns("path", ("kind",), None, None))
+    {'kind': 'kind', 'seconds': 'seconds_in_table'}
+    """
+    taken = {columns.path, columns.fold, columns.group, *OWN_NAMES.intersection(columns.labels)}
+    kept: dict[str, str] = {}
+    for name in names:
+        free = name
+        while free in OWN_NAMES or (free != name and free in names):
+            free += SUFFIX
+        if name and name not in taken:
+            kept[name] = free
+    return kept
+
+
 def _guess(names: Sequence[str], likely: Sequence[str]) -> str | None:
     by_plain_name = {re.sub(r"[\s\-_]+", "_", name.strip().lower()): name for name in names}
     return next((by_plain_name[name] for name in likely if name in by_plain_name), None)
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
+def nearest(name: str, names: Sequence[str], what: str = "columns") -> str:
+    """Give the end of a message on a name that is not among `names`: the nearest, and all."""
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{hint}; its columns are: {', '.join(names)}"
+    return f"{hint}; the {what} are: {', '.join(names)}"

@@ -11,7 +11,7 @@ from tonotopy._errors import DataError, MissingExtraError, UsageError
 from tonotopy._files import atomic_path
 from tonotopy._progress import track
 from tonotopy.audio import default_cache
-from tonotopy.clips._columns import ColumnOptions, Columns, choose_columns
+from tonotopy.clips._columns import ColumnOptions, Columns, choose_columns, further_columns
 from tonotopy.clips._listing import Entry, Listing, Rejected, label_path
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def list_hugging_face(data: Path, options: ColumnOptions, extract_to: Path | Non
         facts = _facts(dataset, columns)
         audio = _audio(dataset, columns.path)
         rows = track(zip(audio, facts, strict=True), label="Extracting", total=len(dataset))
-        for number, (sound, (label, fold, group)) in enumerate(rows):
+        for number, (sound, (label, fold, group, further)) in enumerate(rows):
             missing = _why_missing(sound)
             if sound is None or missing:
                 name = f"{data.name}, {split + ' ' if split else ''}row {number}"
@@ -55,7 +55,7 @@ def list_hugging_face(data: Path, options: ColumnOptions, extract_to: Path | Non
             else:
                 prefix = f"{split}/{number:06d}" if split else f"{number:06d}"
                 place = _place(sound, prefix, listing.root)
-                listing.entries.append(Entry(place, label, fold or split or None, group))
+                listing.entries.append(Entry(place, label, fold or split or None, group, further))
     return listing
 
 
@@ -92,13 +92,28 @@ def _choose(dataset: Dataset, options: ColumnOptions, data: Path) -> Columns:
 
 def _facts(
     dataset: Dataset, columns: Columns
-) -> Iterator[tuple[tuple[str, ...], str | None, str | None]]:
-    """Give label, fold and group of every row, without touching the audio."""
+) -> Iterator[tuple[tuple[str, ...], str | None, str | None, dict[str, str | None]]]:
+    """Give label, fold, group and further columns of every row, without touching the audio."""
     names = [*columns.labels, columns.fold, columns.group]
-    wanted = dataset.select_columns(sorted({name for name in names if name is not None}))
+    further = _further(dataset, columns)
+    wanted = dataset.select_columns(sorted({name for name in (*names, *further) if name}))
     for row in wanted if wanted.column_names else ({} for _ in range(len(dataset))):
         texts = [_text(dataset, name, row.get(name)) for name in names]
-        yield label_path(texts[:-2]), texts[-2], texts[-1]
+        others = {kept: _text(dataset, name, row[name]) for name, kept in further.items()}
+        yield label_path(texts[:-2]), texts[-2], texts[-1], others
+
+
+def _further(dataset: Dataset, columns: Columns) -> dict[str, str]:
+    """Give the names of the other columns that hold a text, a number or a class in every row."""
+    from datasets import ClassLabel, Value
+
+    def has_text(name: str) -> bool:
+        feature = dataset.features[name]
+        is_value = isinstance(feature, Value) and feature.dtype not in ("binary", "large_binary")
+        return is_value or isinstance(feature, ClassLabel)
+
+    kept = further_columns(dataset.column_names, columns)
+    return {name: kept_as for name, kept_as in kept.items() if has_text(name)}
 
 
 def _text(dataset: Dataset, column: str | None, value: Any) -> str | None:

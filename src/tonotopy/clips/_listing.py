@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +15,16 @@ AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
 @dataclass(frozen=True)
 class Entry:
-    """A file that should be a clip: its path as stored in the table, and what is known of it."""
+    """A file that should be a clip: its path as stored in the table, and what is known of it.
+
+    `further` holds texts of other columns by their name; entries that differ only there are equal.
+    """
 
     path: str
     label: tuple[str, ...] = ()
     fold: str | None = None
     group: str | None = None
+    further: Mapping[str, str | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

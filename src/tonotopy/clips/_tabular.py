@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from tonotopy._errors import DataError, UsageError
-from tonotopy.clips._columns import ColumnOptions, Columns, choose_columns
+from tonotopy.clips._columns import ColumnOptions, Columns, choose_columns, further_columns
 from tonotopy.clips._listing import Entry, Listing, Rejected, label_path
 
 TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
@@ -23,8 +23,9 @@ _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe
 def list_table(table: Path, options: ColumnOptions, audio_folder: Path | None) -> Listing:
     """List the rows of `table`; paths are relative to `audio_folder`, by default to its own folder.
 
-    Every file that is named is taken, whatever its suffix. Rows that repeat an earlier one are
-    dropped; a row without a path goes to the quarantine.
+    Every file that is named is taken, whatever its suffix. A row that repeats path, label, fold and
+    group of an earlier one is dropped; a row without a path goes to the quarantine. Further columns
+    are kept as text, but for those of lists, structures or bytes.
 
     Raises:
         UsageError: A column is missing or cannot be guessed.
@@ -39,11 +40,13 @@ def list_table(table: Path, options: ColumnOptions, audio_folder: Path | None) -
         _texts(frame, name, table) for name in (columns.path, columns.fold, columns.group)
     )
     labels = _labels(frame, columns, table)
+    further = _further(frame, columns, table)
     entries: dict[Entry, None] = {}
-    for number, row in enumerate(zip(paths, labels, folds, groups, strict=True), start=1):
-        path, label, fold, group = row
+    rows = zip(paths, labels, folds, groups, further, strict=True)
+    for number, (path, label, fold, group, others) in enumerate(rows, start=1):
         if path:
-            entries[Entry(_resolve(path, root), label, fold or None, group or None)] = None
+            entry = Entry(_resolve(path, root), label, fold or None, group or None, others)
+            entries.setdefault(entry)
         else:
             detail = f"column {columns.path!r} is empty"
             listing.rejected.append(Rejected(f"{table.name}, row {number}", "unreadable", detail))
@@ -74,12 +77,26 @@ def _whole_path(names: Sequence[str | None], row: int, table: Path) -> tuple[str
     return path
 
 
+def _further(frame: pl.DataFrame, columns: Columns, table: Path) -> Iterable[dict[str, str | None]]:
+    """Give the texts of further columns, by name, for every row."""
+    kept = {
+        kept_as: [text or None for text in _texts(frame, name, table)]
+        for name, kept_as in further_columns(frame.columns, columns).items()
+        if _has_text(frame.schema[name])
+    }
+    return ({name: texts[row] for name, texts in kept.items()} for row in range(len(frame)))
+
+
+def _has_text(dtype: pl.DataType) -> bool:
+    return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Duration))
+
+
 def _texts(frame: pl.DataFrame, column: str | None, table: Path) -> list[str | None]:
     """Give a column as text without surrounding blanks; nulls where there is no such column."""
     if column is None:
         return [None] * len(frame)
     dtype = frame.schema[column]
-    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+    if not _has_text(dtype):
         raise UsageError(f"column {column!r} of {table} holds {dtype}: expected text or numbers")
     return frame[column].cast(pl.String).str.strip_chars().to_list()
 

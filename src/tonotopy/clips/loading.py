@@ -15,12 +15,15 @@ from torch.utils.data import Dataset
 from tonotopy._errors import UsageError
 from tonotopy.audio import AudioCache, fit_length
 from tonotopy.clips.table import ClipTable
+from tonotopy.clips.windows import clip_starts
 
 CENTRE = 0.5
 
 
 class ClipDataset(Dataset[dict[str, Any]]):
     """Waveforms of a table's clips, at the sample rate of a cache.
+
+    A clip that is a window (see `window_clips`) is that stretch of its file.
 
     Item `i` is clip `rows[i]`: a dict of `waveform` (T,) float32, `length` T and `index`, the
     clip's row in the table. Labels stay with the table, where `index` finds them.
@@ -59,6 +62,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self.train = train
         self._paths = clips.paths
         self._contents = clips.frame["content"].to_list()
+        self._starts = clip_starts(clips.frame)
+        self._seconds = clips.frame["seconds"].to_list()
         self._cache = cache
         self._frames = None if seconds is None else round(seconds * cache.sample_rate)
         self._short = short
@@ -74,9 +79,18 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.rows[index]
-        wave = self._excerpt(self._cache.load(self._paths[row], self._contents[row]), row)
+        wave = self._excerpt(self._clip(row), row)
         # A copy: the cache's pages are read-only, and a tensor over them could be written to.
         return {"waveform": torch.from_numpy(wave.copy()), "length": len(wave), "index": row}
+
+    def _clip(self, row: int) -> NDArray[np.float32]:
+        wave, start = self._cache.load(self._paths[row], self._contents[row]), self._starts[row]
+        if start is None:
+            return wave
+        rate = self._cache.sample_rate
+        # A window that the resampled file just fails to reach still has its last sample.
+        first = min(round(start * rate), len(wave) - 1)
+        return wave[first : first + max(1, round(self._seconds[row] * rate))]
 
     def _excerpt(self, wave: NDArray[np.float32], row: int) -> NDArray[np.float32]:
         if self._frames is None or (len(wave) <= self._frames and self._short == "pad"):

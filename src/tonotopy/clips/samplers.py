@@ -154,7 +154,8 @@ class ShuffledBatchSampler(BatchSampler):
 
     Args:
         num_clips: Number of clips.
-        batch_size: Clips in a batch; the last batch of an epoch may be smaller.
+        batch_size: Clips in a batch; the last batch of an epoch may be smaller. A clip that would
+            be left alone joins the batch before: normalisation needs two.
         seed: Start of all draws.
         rank: Number of this process.
         world_size: Number of processes.
@@ -171,10 +172,16 @@ class ShuffledBatchSampler(BatchSampler):
             raise UsageError(f"expected clips and a batch size, got {num_clips} and {batch_size}")
         self._num_clips = num_clips
         self._batch_size = batch_size
+        self._one_is_left = num_clips > batch_size > 1 and num_clips % batch_size == 1
 
     def _batches_in_epoch(self) -> int:
-        return math.ceil(self._num_clips / self._batch_size)
+        return math.ceil(self._num_clips / self._batch_size) - self._one_is_left
 
     def _draw_epoch(self, random: np.random.Generator) -> list[list[int]]:
         order: list[int] = random.permutation(self._num_clips).tolist()
-        return [order[at : at + self._batch_size] for at in range(0, len(order), self._batch_size)]
+        size = self._batch_size
+        batches = [order[at : at + size] for at in range(0, len(order), size)]
+        if self._one_is_left:
+            alone = batches.pop()
+            batches[-1] += alone
+        return batches

@@ -38,8 +38,10 @@ def scan(
               label from coarse to fine. Hidden files and folders are skipped;
             - a CSV or Parquet table with a column of paths and columns of labels. CSV is UTF-8 or
               has a byte order mark; commas, semicolons, tabs or bars separate. An empty label
-              ends the label path of its row, and none may follow it;
-            - a Hugging Face data set saved by `save_to_disk`; the names of splits become folds;
+              ends the label path of its row, and none may follow it. Further columns are kept as
+              text, one called like a column of a clip table as `NAME_in_table`;
+            - a Hugging Face data set saved by `save_to_disk`; the names of splits become folds,
+              and further columns are kept as with a table;
             - the table that an earlier scan wrote: it is read, and not scanned again.
         path_column: Column of paths, or the audio column of a Hugging Face data set. Default:
             guessed by its name.
@@ -92,14 +94,24 @@ def scan_files(
     return _check(Listing(root.absolute(), entries), root)
 
 
-def load_clips(data: Path | str) -> ClipTable:
+def load_clips(data: Path | str, *, labelled: bool = True) -> ClipTable:
     """Give the clips of `data`: anything that `scan` reads, with all columns guessed.
+
+    Args:
+        data: As `scan`.
+        labelled: Whether labels are needed. Without, a table is read in which no column seems to
+            hold any.
 
     Raises:
         UsageError: As `scan`.
         DataError: As `scan`.
     """
-    return scan(data)
+    try:
+        return scan(data)
+    except UsageError:
+        if labelled or Path(data).suffix.lower() not in TABLE_SUFFIXES:
+            raise
+        return scan(data, label_columns=[])  # what else is wrong with it is an error again
 
 
 def _check(listing: Listing, data: Path) -> ClipTable:

@@ -40,7 +40,8 @@ class ClipTable:
         frame: One row a clip. `path` is POSIX and relative to `root` (or absolute, where the clip
             lies elsewhere), `content` the hash of the file's bytes, `label` the path of names from
             coarse to fine (it may stop early or be empty), `seconds`, `sample_rate` in Hz,
-            `channels`; `fold` and `group` may be null. Further columns are kept.
+            `channels`; `fold` and `group` may be null. Further columns are kept; those that a scan
+            found in a table are text, null where a cell was empty.
         root: The folder that paths are relative to.
         quarantine: Files that cannot be used: `path`, a short `reason`, and the `detail`.
         ignored: File name suffix to the number of files that are not audio.
