@@ -1,13 +1,23 @@
-"""What embeddings are worth: classification, neighbours, structure, and signs of collapse."""
+"""What embeddings are worth: classes, neighbours, structure, anomalies, and signs of collapse."""
 
+from tonotopy.metrics.anomaly import RocCurve, partial_auc, roc_auc, roc_curve
+from tonotopy.metrics.challenge_scores import (
+    DecisionScores,
+    SectionScores,
+    decision_scores,
+    harmonic_mean,
+    official_score,
+    section_scores,
+)
 from tonotopy.metrics.classification import (
     accuracy,
     confusion_matrix,
     expected_calibration_error,
     macro_f1,
 )
-from tonotopy.metrics.collapse import effective_rank, mean_pairwise_cosine
+from tonotopy.metrics.collapse import effective_rank, mean_pairwise_cosine, relative_spread
 from tonotopy.metrics.evaluation import evaluate_embeddings
+from tonotopy.metrics.jackknife import Jackknife, jackknife_interval, pooled_interval
 from tonotopy.metrics.retrieval import (
     RetrievalScores,
     knn_accuracy,
@@ -21,22 +31,40 @@ from tonotopy.metrics.structure import (
     cosine_structure,
     pairwise_structure,
 )
+from tonotopy.metrics.threshold_f1 import BestF1, best_f1, f1_ev
 
 __all__ = [
+    "BestF1",
+    "DecisionScores",
     "EmbeddingStructure",
+    "Jackknife",
     "RetrievalScores",
+    "RocCurve",
+    "SectionScores",
     "accuracy",
+    "best_f1",
     "confusion_matrix",
     "cosine_structure",
+    "decision_scores",
     "effective_rank",
     "evaluate_embeddings",
     "expected_calibration_error",
+    "f1_ev",
+    "harmonic_mean",
+    "jackknife_interval",
     "knn_accuracy",
     "macro_f1",
     "mean_average_precision",
     "mean_pairwise_cosine",
+    "official_score",
     "pairwise_structure",
+    "partial_auc",
+    "pooled_interval",
     "precision_at_k",
     "r_precision",
+    "relative_spread",
     "retrieval_scores",
+    "roc_auc",
+    "roc_curve",
+    "section_scores",
 ]

@@ -74,6 +74,38 @@ def mean_pairwise_cosine(embeddings: Tensor) -> float:
     return total.item() / (n * (n - 1))
 
 
+def relative_spread(embeddings: Tensor) -> float:
+    """Give how far embeddings lie from their mean, as a share of their length.
+
+    Formula: sqrt( sum_i ||z_i - m||² / sum_i ||z_i||² ), m their mean: 0 when all are one point,
+    1 when they cancel out. Unlike the mean cosine it sees a collapse that is not to one direction
+    but to one vector of any length, and none where only lengths differ.
+
+    Args:
+        embeddings: (N, D) floats.
+
+    Returns:
+        0 to 1; 0 when all are zero; NaN when there are none.
+
+    Raises:
+        UsageError: `embeddings` is not a matrix.
+        DataError: An embedding is not finite.
+
+    Examples:
+        >>> relative_spread(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+        1.0
+    """
+    if embeddings.ndim != 2:
+        raise UsageError(f"expected embeddings (N, D), got {tuple(embeddings.shape)}")
+    values = embeddings.detach().cpu().double()
+    check_finite(values)
+    if not len(values):
+        return math.nan
+    total = values.square().sum().item()
+    apart = (values - values.mean(dim=0)).square().sum().item()
+    return math.sqrt(apart / total) if total > 0 else 0.0
+
+
 def _checked_units(embeddings: Tensor) -> Tensor:
     if embeddings.ndim != 2:
         raise UsageError(f"expected embeddings (N, D), got {tuple(embeddings.shape)}")
