@@ -44,15 +44,8 @@ class ResNet18(Encoder):
         self.norm = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
-        channels = [width, width, 2 * width, 4 * width, 8 * width]
-        self.blocks = nn.ModuleList()
-        for stage in range(4):
-            before, after = channels[stage], channels[stage + 1]
-            self.blocks.append(_ResidualBlock(before, after, stride=1 if stage == 0 else 2))
-            self.blocks.append(_ResidualBlock(after, after, stride=1))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.blocks = residual_blocks(width)
+        initialise_convolutions(self)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """See `Encoder.forward`."""
@@ -66,6 +59,24 @@ class ResNet18(Encoder):
         for block in self.blocks:
             image, lengths = block(image, lengths)
         return mean_over_frames(image.mean(dim=2), lengths)
+
+
+def residual_blocks(width: int) -> nn.ModuleList:
+    """Make the four stages of two blocks, with `width`, 2, 4 and 8 times `width` channels."""
+    channels = [width, width, 2 * width, 4 * width, 8 * width]
+    blocks = nn.ModuleList()
+    for stage in range(4):
+        before, after = channels[stage], channels[stage + 1]
+        blocks.append(_ResidualBlock(before, after, stride=1 if stage == 0 else 2))
+        blocks.append(_ResidualBlock(after, after, stride=1))
+    return blocks
+
+
+def initialise_convolutions(network: nn.Module) -> None:
+    """Draw the weights of all convolutions as He et al. (2015) do for ReLU, by fan-out."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 class _ResidualBlock(nn.Module):
