@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from tonotopy._errors import UsageError
 from tonotopy._progress import track
 from tonotopy.audio import FrontEnd, decode
 from tonotopy.embedder._artefact import Artefact, load_artefact, save_artefact
+from tonotopy.embedder.state_digest import hash_state
 from tonotopy.embedder.tree_classifier import TreeClassifier, add_classes
 from tonotopy.encoders import Encoder
 from tonotopy.geometry import CentroidHead, Head
@@ -82,8 +85,9 @@ class AudioEmbedder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the parameters."""
-        return next(self.parameters()).device
+        """The device of the parameters; of the front end for an encoder that has none."""
+        tensor = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embed a batch.
@@ -98,6 +102,19 @@ class AudioEmbedder(nn.Module):
         features, frames = self.front_end(waveforms, lengths)
         embeddings: Tensor = self.encoder(features, frames)
         return embeddings
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits: embeddings of models that share them may be compared.
+
+        They depend on front end and encoder, their weights and options, and not on classifiers.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.front_end, self.encoder):
+            digest.update(json.dumps(part.component.to_dict(), sort_keys=True).encode())
+            hash_state(digest, part)
+        digest.update(f"{self.window_seconds}".encode())
+        return digest.hexdigest()
 
     @property
     def classifier(self) -> TreeClassifier | None:

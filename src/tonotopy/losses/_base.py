@@ -34,10 +34,12 @@ class Loss(nn.Module, ABC):
         kind: `"sample"` if the loss is a mean over samples, so that the gradients of N processes
             may be averaged; `"batch"` if it needs the embeddings of the global batch, which must
             then be gathered with their gradient.
+        learns_one_class: Whether clips of a single class give it a gradient.
     """
 
     kind: LossKind = "sample"
     takes_relations = False
+    learns_one_class = False
 
     def __init__(self) -> None:
         super().__init__()

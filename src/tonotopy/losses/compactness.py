@@ -116,6 +116,8 @@ class CompactnessLoss(Loss):
         tensor(1.)
     """
 
+    learns_one_class = True
+
     def __init__(
         self,
         num_classes: int,
@@ -177,6 +179,7 @@ class OneClassCompactnessLoss(Loss):
     """
 
     kind = "batch"
+    learns_one_class = True
 
     def __init__(self, around: Around = "others") -> None:
         check_choice("around", around, Around)
@@ -245,6 +248,8 @@ class DeepSVDDLoss(Loss):
         >>> loss(torch.tensor([[1.0, 1.0], [1.0, 3.0]]), torch.tensor([0, 0]))
         tensor(2.)
     """
+
+    learns_one_class = True
 
     def __init__(self, embedding_dim: int, nu: float | None = None) -> None:
         super().__init__()
