@@ -148,6 +148,8 @@ data = torch.utils.data.DataLoader(list(zip(x[part], y[part])), batch_size=16 //
 trainer.fit(task, data)
 if trainer.is_global_zero:
     torch.save(task.layer.weight.detach(), out)
+if torch.distributed.is_initialized():
+    torch.distributed.destroy_process_group()  # its threads must not outlive the interpreter
 """
     import os
     import subprocess

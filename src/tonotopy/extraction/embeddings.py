@@ -12,13 +12,22 @@ from torch import Tensor
 from tonotopy._errors import DataError, UsageError
 from tonotopy._files import atomic_path
 
-COLUMNS = ("path", "content", "label", "split", "predicted", "confidence", "embedding")
+COLUMNS = (
+    "path",
+    "start",
+    "content",
+    "label",
+    "split",
+    "predicted",
+    "confidence",
+    "embedding",
+)
 
 
 @dataclass(frozen=True)
 class EmbeddingTable:
-    """One row a clip: `path` (absolute), `content`, `label`, `split`, `predicted`, `confidence`,
-    `embedding`.
+    """One row a clip: `path` (absolute), `start` (seconds into the file, null for all of it),
+    `content`, `label`, `split`, `predicted`, `confidence`, `embedding`.
 
     Args:
         frame: The rows; `embedding` is an array of D float32 numbers.
@@ -62,6 +71,8 @@ class EmbeddingTable:
             frame = pl.read_parquet(path)
         except pl.exceptions.PolarsError as error:
             raise DataError(f"cannot read {path}: {error}") from error
+        if "start" not in frame.columns:  # written before there were windows
+            frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias("start"))
         missing = set(COLUMNS) - set(frame.columns)
         if missing:
             raise UsageError(f"{path} is no table of embeddings: it lacks {sorted(missing)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,8 +18,10 @@ from tonotopy._errors import AudioError, DataError
 from tonotopy._files import atomic_path, write_text
 from tonotopy._progress import track
 from tonotopy.audio import decode
-from tonotopy.clips import ClipTable
+from tonotopy.clips import ClipTable, clip_starts
+from tonotopy.clips.windows import START
 from tonotopy.embedder import AudioEmbedder
+from tonotopy.embedder.state_digest import hash_state
 from tonotopy.extraction.embeddings import COLUMNS, EmbeddingTable
 
 SHARD = 256
@@ -60,8 +61,11 @@ def embed_clips(
         target = shards / f"{start:09d}.parquet"
         if not target.is_file():
             rows = clips.frame.slice(start, SHARD)
-            paths = clips.paths[start : start + SHARD]
-            frame, bad = _embed_shard(embedder, rows, paths, batch_size)
+            rows = rows.with_columns(
+                pl.Series("path", [str(p) for p in clips.paths[start : start + SHARD]]),
+                pl.Series(START, clip_starts(rows), dtype=pl.Float64),
+            )
+            frame, bad = _embed_shard(embedder, rows, batch_size)
             with atomic_path(shards / f"{start:09d}.quarantine") as temporary:
                 bad.write_parquet(temporary)
             with atomic_path(target) as temporary:
@@ -82,10 +86,11 @@ def embed_clips(
 
 
 def _embed_shard(
-    embedder: AudioEmbedder, rows: pl.DataFrame, paths: Sequence[Path], batch_size: int
+    embedder: AudioEmbedder, rows: pl.DataFrame, batch_size: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
+    stretches = rows.select("path", START, "seconds").rows()
     with ThreadPoolExecutor(DECODERS) as pool:
-        decoded = list(pool.map(partial(_try_decode, sample_rate=embedder.sample_rate), paths))
+        decoded = list(pool.map(partial(_try_decode, embedder.sample_rate), stretches))
     good = [row for row, wave in enumerate(decoded) if not isinstance(wave, AudioError)]
     failures = [error for error in decoded if isinstance(error, AudioError)]
     bad = pl.DataFrame(
@@ -96,7 +101,6 @@ def _embed_shard(
     waves = [wave for wave in decoded if not isinstance(wave, AudioError)]
     embeddings = embedder.embed(waves, batch_size=batch_size)
     frame = rows[good].with_columns(
-        pl.Series("path", [str(paths[row]) for row in good], dtype=pl.String),
         *predictions(embedder, embeddings),
         pl.Series(
             "embedding",
@@ -109,9 +113,14 @@ def _embed_shard(
     return frame.select(COLUMNS), bad
 
 
-def _try_decode(path: Path, sample_rate: int) -> NDArray[np.float32] | AudioError:
+def _try_decode(
+    sample_rate: int, stretch: tuple[str, float | None, float]
+) -> NDArray[np.float32] | AudioError:
+    path, start, seconds = stretch
     try:
-        return decode(path, sample_rate)
+        if start is None:
+            return decode(path, sample_rate)
+        return decode(path, sample_rate, start=start, seconds=seconds)
     except AudioError as error:
         return error
 
@@ -142,11 +151,9 @@ def predictions(embedder: AudioEmbedder, embeddings: Tensor) -> tuple[pl.Series,
 
 def _fingerprint(embedder: AudioEmbedder, clips: ClipTable) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for name, value in embedder.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-    for path, content in zip(clips.paths, clips.frame["content"], strict=True):
-        digest.update(f"{path}\0{content}\n".encode())
+    hash_state(digest, embedder)
+    for clip in zip(clips.paths, clips.frame["content"], clip_starts(clips.frame), strict=True):
+        digest.update(("\0".join(map(str, clip)) + "\n").encode())
     return digest.hexdigest()
 
 

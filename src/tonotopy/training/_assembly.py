@@ -14,18 +14,26 @@ from torch import Tensor, nn
 from tonotopy._components import build, find_class
 from tonotopy._errors import DataError, UsageError
 from tonotopy._progress import track
-from tonotopy.audio import AudioCache, Augmentation, FrontEnd, Mixup, default_cache
+from tonotopy.audio import AudioCache, Augmentation, FrontEnd, Mixup, Waveform, default_cache
 from tonotopy.clips import BatchSampler, ClipDataset, ClipTable
 from tonotopy.embedder import AudioEmbedder
 from tonotopy.encoders import Encoder
 from tonotopy.labels import LabelTree, display_name
 from tonotopy.losses import Loss, WeightedSumLoss
+from tonotopy.training._anomaly_assembly import (
+    anomaly_task,
+    check_machine_classes,
+    loss_classes,
+    start_centres,
+)
 from tonotopy.training.config import FitConfig
 from tonotopy.training.data import ClipDataModule
+from tonotopy.training.excerpts import excerpt_seconds
 from tonotopy.training.node_counts import NodeCounts
 from tonotopy.training.task import EmbeddingTask
 
-LONGEST_EXCERPT = 10.0
+WHOLE_WINDOWS = 1.5
+"""Clips up to so many windows are embedded at once: longer ones are several windows already."""
 
 
 def assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDataModule]:
@@ -37,9 +45,9 @@ def assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDa
     seen = (clips.frame["split"] != "unseen").to_list()
     paths = [path if kept else () for path, kept in zip(clips.labels, seen, strict=True)]
     leaves, codes = tree.leaf_index(paths), tree.encode(paths)
-    labels = leaves if config.task == "classes" else codes
+    labels = codes if config.task == "tree" else leaves
     train_rows, val_rows = (_rows(clips, split, labels, config) for split in ("train", "val"))
-    _check_classes(tree, codes[train_rows])
+    _check_classes(tree, codes[train_rows], config)
     if not val_rows and "val" in clips.frame["split"]:
         _warn("no validation clip has a label that can be judged: the last weights are kept")
     if config.optimiser.schedule == "plateau" and not val_rows:
@@ -47,29 +55,45 @@ def assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDa
 
     sampler = _sampler(config, tree, leaves[train_rows], codes[train_rows])
     counts = NodeCounts(tree, codes[train_rows]) if config.class_weights else None
-    front_end = build(config.front_end, FrontEnd, "tonotopy.audio")
-    encoder = build(config.encoder, Encoder, "tonotopy.encoders", num_bins=front_end.num_bins)
+    front_end, encoder = _build_network(config, excerpt_seconds(config, clips))
     parts = _build_losses(config, tree, encoder.embedding_dim)
     if counts is not None:
         counts.apply(nn.ModuleList(parts.values()), sampler().epoch_batches(0))
     loss = WeightedSumLoss(parts, config.loss_weights)
-    if loss.head is None and config.monitor == "val/accuracy":
+    # A head that tells exchanged clips from others is no classifier of the one class there is.
+    head = loss.head if loss_classes(config, tree) == tree.num_leaves else None
+    if head is None and config.monitor == "val/accuracy":
         raise UsageError(
             "none of the losses has a classifier: choose --monitor val/knn_accuracy or add one"
         )
-    embedder = AudioEmbedder(front_end, encoder, head=loss.head, tree=tree)
-    task = EmbeddingTask(
-        embedder,
-        loss,
-        labels,
-        optimiser=config.optimiser,
-        augmentations=[build(a, Augmentation, "tonotopy.audio") for a in config.augmentations],
-        mixup=Mixup(config.mixup_alpha) if config.mixup_alpha else None,
-        node_counts=counts,
-        seed=config.seed,
-    )
+    embedder = AudioEmbedder(front_end, encoder, head=head, tree=tree)
+    if config.task == "anomaly":
+        embedder.window_seconds = WHOLE_WINDOWS * excerpt_seconds(config, clips)
     train, val = _datasets(config, clips, front_end, train_rows, val_rows)
+    start_centres(parts.values(), embedder, train)
+    augmentations = [build(a, Augmentation, "tonotopy.audio") for a in config.augmentations]
+    if config.task == "anomaly":
+        task: EmbeddingTask = anomaly_task(config, embedder, loss, labels, augmentations)
+    else:
+        task = EmbeddingTask(
+            embedder,
+            loss,
+            labels,
+            optimiser=config.optimiser,
+            augmentations=augmentations,
+            mixup=Mixup(config.mixup_alpha) if config.mixup_alpha else None,
+            node_counts=counts,
+            seed=config.seed,
+        )
     return task, ClipDataModule(train, val, sampler, workers=config.workers)
+
+
+def _build_network(config: FitConfig, seconds: float) -> tuple[FrontEnd, Encoder]:
+    front_end = build(config.front_end, FrontEnd, "tonotopy.audio", seconds=seconds)
+    known = {"num_bins": front_end.num_bins, "sample_rate": front_end.sample_rate}
+    if isinstance(front_end, Waveform):
+        known["num_samples"] = front_end.num_samples
+    return front_end, build(config.encoder, Encoder, "tonotopy.encoders", **known)
 
 
 def _datasets(
@@ -85,7 +109,7 @@ def _datasets(
         clips,
         cache,
         rows=train_rows,
-        seconds=config.clip_seconds or min(LONGEST_EXCERPT, max(clips.frame["seconds"])),
+        seconds=excerpt_seconds(config, clips),
         short=config.short_clips,
         train=True,
         seed=config.seed,
@@ -121,16 +145,18 @@ def known_tree(clips: ClipTable) -> LabelTree:
 def _rows(clips: ClipTable, split: str, labels: Tensor, config: FitConfig) -> list[int]:
     """Rows of a split that training can use: flat classes need a complete label."""
     in_split = (clips.frame["split"] == split).to_list()
-    if config.task == "classes":
-        usable = labels >= 0
-    else:
+    usable = labels >= 0
+    if config.task == "tree":
         # Validation clips without any label would count as never right and never wrong.
-        usable = (labels >= 0).any(dim=1) | (split == "train")
+        usable = usable.any(dim=1) | (split == "train")
     return [row for row, inside in enumerate(in_split) if inside and usable[row]]
 
 
-def _check_classes(tree: LabelTree, codes: Tensor) -> None:
+def _check_classes(tree: LabelTree, codes: Tensor, config: FitConfig) -> None:
     """Refuse training clips of fewer than two classes, and say which have none."""
+    if config.task == "anomaly":
+        check_machine_classes(tree, codes, config)
+        return
     counts = torch.zeros(tree.num_nodes, dtype=torch.long)
     for level in codes.unbind(dim=1):
         counts += level[level >= 0].bincount(minlength=tree.num_nodes)
@@ -161,7 +187,7 @@ def _build_losses(config: FitConfig, tree: LabelTree, embedding_dim: int) -> dic
             component,
             Loss,
             "tonotopy.losses",
-            num_classes=tree.num_leaves,
+            num_classes=loss_classes(config, tree),
             embedding_dim=embedding_dim,
             tree=tree,
         )

@@ -16,7 +16,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from tonotopy._errors import UsageError
 from tonotopy.clips import ClipTable, load_clips
-from tonotopy.losses import Loss
+from tonotopy.embedder import AudioEmbedder
+from tonotopy.training._anomaly_data import machine_clips
 from tonotopy.training._assembly import assemble
 from tonotopy.training.callbacks import BEST, LAST, CollapseMonitor, EpochLog, RunCheckpoints
 from tonotopy.training.checkpoint_io import SafetensorsCheckpointIO, read_state_dict
@@ -48,7 +49,7 @@ def fit(config: FitConfig) -> Path:
             f"the run folder {run} exists already: go on with it by `tonotopy fit --resume {run}`, "
             "or choose another with --run"
         )
-    clips = _split(load_clips(config.data), config)
+    clips = _load(config)
     config = replace(config, data=config.data.resolve(), run=run.resolve())
     # Before anything is written: what is wrong with the data or the options shows here.
     task, data = assemble(config, clips)
@@ -68,19 +69,22 @@ def resume(run: Path) -> Path:
         raise UsageError(f"there is no run in {run}: expected {run / CONFIG_FILE}")
     config = replace(read_config(run / CONFIG_FILE), run=run.resolve())
     clips = run / CLIPS_FILE
-    table = ClipTable.read(clips) if clips.is_file() else _split(load_clips(config.data), config)
+    table = ClipTable.read(clips) if clips.is_file() else _load(config)
     if not clips.is_file():
         table.write(clips)
     return _train(config, *assemble(config, table))
 
 
-def _split(clips: ClipTable, config: FitConfig) -> ClipTable:
+def _load(config: FitConfig) -> ClipTable:
+    if config.task == "anomaly":
+        return machine_clips(load_clips(config.data, labelled=False), config)
+    clips = load_clips(config.data)
     return clips.with_columns(split_by(clips, config.split, seed=config.seed).alias("split"))
 
 
 def _train(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> Path:
     run = config.run_folder
-    monitor = _monitor(config, task.loss) if data.has_val else None
+    monitor = _monitor(config, task.embedder) if data.has_val else None
     checkpoints = RunCheckpoints(
         run / CHECKPOINTS,
         monitor,
@@ -102,10 +106,10 @@ def _train(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> Path
     return run
 
 
-def _monitor(config: FitConfig, loss: Loss) -> str:
+def _monitor(config: FitConfig, embedder: AudioEmbedder) -> str:
     if config.monitor != "auto":
         return config.monitor
-    return "val/knn_accuracy" if loss.head is None else "val/accuracy"
+    return "val/knn_accuracy" if embedder.head is None else "val/accuracy"
 
 
 def _trainer(config: FitConfig, checkpoints: RunCheckpoints) -> lightning.Trainer:

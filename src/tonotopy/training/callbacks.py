@@ -180,6 +180,10 @@ class RunCheckpoints(Checkpoint):
             trainer.should_stop |= self._last_epoch - self.best_epoch >= self._patience
 
 
+TOLD_APART = 0.9
+"""From this share of right nearest neighbours on, narrow embeddings are not collapsed ones."""
+
+
 class CollapseMonitor(Callback):
     """Say so, by name, when embeddings lose their dimensions or fall together."""
 
@@ -187,7 +191,7 @@ class CollapseMonitor(Callback):
         """Look at the validation embeddings' effective rank and mean pairwise cosine."""
         rank = float(trainer.callback_metrics.get("monitor/effective_rank", math.nan))
         cosine = float(trainer.callback_metrics.get("monitor/mean_cosine", math.nan))
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or _tells_apart(trainer, pl_module):
             return
         if cosine > 0.95:
             print(
@@ -201,3 +205,11 @@ class CollapseMonitor(Callback):
                 "lower the learning rate, or give a separating loss more weight",
                 file=sys.stderr,
             )
+
+
+def _tells_apart(trainer: Trainer, module: LightningModule) -> bool:
+    """Whether neighbours are of one class, however narrow the cone that embeddings lie in."""
+    assert isinstance(module, EmbeddingTask)
+    tree = module.embedder.tree
+    accuracy = float(trainer.callback_metrics.get("val/knn_accuracy", math.nan))
+    return tree is not None and tree.num_leaves > 1 and accuracy >= TOLD_APART

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from tonotopy._components import Component
 from tonotopy._errors import UsageError
 from tonotopy._files import write_text
+from tonotopy.training.anomaly_options import AnomalyOptions
 
 MONITORS = ("auto", "val/accuracy", "val/knn_accuracy", "val/loss")
 """What can choose the best epoch."""
 
-Task = Literal["classes", "tree"]
+Task = Literal["classes", "tree", "anomaly"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class OptimiserOptions:
             layers; or `"adam"`, with weight decay as a penalty on all parameters.
         learning_rate: Peak learning rate.
         weight_decay: Weight decay.
-        schedule: `"cosine"`, a linear warm-up and a cosine decay to zero; or `"plateau"`, times 0.6
-            whenever the validation loss has not fallen for `plateau_epochs`.
+        schedule: `"cosine"`, a linear warm-up and a cosine decay to zero; `"plateau"`, times 0.6
+            whenever the validation loss has not fallen for `plateau_epochs`; or `"constant"`.
         warmup_epochs: Epochs of linear warm-up from zero; for the cosine.
         plateau_epochs: Epochs without a lower validation loss; for the plateau.
         clip_gradient: Largest gradient norm; 0 turns clipping off.
@@ -61,7 +62,7 @@ class OptimiserOptions:
     algorithm: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    schedule: Literal["cosine", "plateau"] = "cosine"
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     warmup_epochs: float = 5.0
     plateau_epochs: int = 50
     clip_gradient: float = 5.0
@@ -73,10 +74,12 @@ DEFAULT_LOSSES: dict[Task, dict[str, Component]] = {
         "level_ce": Component("LevelCrossEntropyLoss"),
         "triplet": Component("GeneralizedTripletLoss"),
     },
+    "anomaly": {"subcluster_adacos": Component("SubclusterAdaCosLoss")},
 }
 DEFAULT_BATCHES: dict[Task, Component] = {
     "classes": Component("PKBatchSampler", {"classes_per_batch": 16, "clips_per_class": 4}),
     "tree": Component("TreeBatchSampler"),
+    "anomaly": Component("ShuffledBatchSampler", {"batch_size": 64}),
 }
 
 
@@ -104,23 +107,26 @@ class FitConfig:
         run: The folder to make. Default: `runs/` and the name of the data.
         front_end: Waveform to features.
         encoder: Features to one vector a clip.
-        task: What the labels are: `"classes"`, each its own; or a `"tree"` of which clips may be
-            labelled to any depth, or not at all. Losses over a tree need the latter.
+        task: What the labels are: `"classes"`, each its own; a `"tree"` of which clips may be
+            labelled to any depth, or not at all, which losses over a tree need; or, for an
+            `"anomaly"` detector, what is known of machines in normal condition.
         losses: Name to loss; their weighted sum is minimised. The first with a classifier gives
             the model its own. Default: cross-entropy; for a tree, cross-entropy on every level and
-            the generalised triplet loss.
+            the generalised triplet loss; for anomalies, sub-cluster AdaCos.
         loss_weights: Name to weight; 1 where not given.
         augmentations: Applied in this order while training.
         mixup_alpha: Mix pairs of clips and their labels, share ~ Beta(alpha, alpha); 0 for none.
         clip_seconds: Training sees excerpts of this length; longer clips are cropped at random.
-            Default: the longest clip, 10 at most.
+            Default: the longest clip, 10 at most. For anomalies it is also the length of the
+            windows that are scored.
         short_clips: Fill a clip that is shorter with silence (`"pad"`) or repeat it (`"tile"`).
         split: Training, validation and test clips.
         batches: How clips are put together. Default: `PKBatchSampler` with 16 classes and 4 clips
-            of each; for a tree, `TreeBatchSampler`.
+            of each; for a tree, `TreeBatchSampler`; for anomalies, `ShuffledBatchSampler` of 64.
         class_weights: Let every node of the tree count as much as any other of its level, by how
             often its clips occur in the batches of an epoch. For losses that take weights.
         optimiser: Epochs and learning rate.
+        anomaly: For the task `anomaly`.
         monitor: What chooses the best epoch and stops early: `val/accuracy`, `val/knn_accuracy`
             or `val/loss`; `auto` is the first where a loss has a classifier, the second otherwise.
             For a tree, accuracies are means over its levels.
@@ -151,6 +157,7 @@ class FitConfig:
     batches: Component | None = None
     class_weights: bool = False
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+    anomaly: AnomalyOptions = field(default_factory=AnomalyOptions)
     monitor: str = "auto"
     keep: Literal["best", "last"] = "best"
     patience: int = 0
@@ -177,6 +184,8 @@ class FitConfig:
             object.__setattr__(self, "batches", DEFAULT_BATCHES[self.task])
         if self.task == "tree" and self.mixup_alpha:
             raise UsageError("--mixup_alpha mixes flat classes; with --task tree it must be 0")
+        if self.task == "anomaly" and self.mixup_alpha:
+            raise UsageError("--mixup_alpha mixes features; --task anomaly has --anomaly.mixup")
         if self.monitor not in MONITORS:
             raise UsageError(
                 f"--monitor {self.monitor!r} is not measured; there are: {', '.join(MONITORS)}"

@@ -32,6 +32,8 @@ def make_optimiser(
         )
         watched = {"scheduler": plateau, "interval": "epoch", "monitor": "val/loss"}
         return {"optimizer": optimiser, "lr_scheduler": watched}
+    if options.schedule == "constant":
+        return {"optimizer": optimiser}
     steps = options.epochs * steps_per_epoch
     warmup = round(options.warmup_epochs * steps_per_epoch)
     schedule = LambdaLR(optimiser, lambda step: warmup_cosine(step, warmup, steps))
