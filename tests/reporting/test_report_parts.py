@@ -48,7 +48,7 @@ def _read_png(content: bytes) -> tuple[NDArray[np.uint8], dict[bytes, bytes]]:
 
 
 def _clip(label: tuple[str, ...], predicted: str | None, confidence: float = 0.5) -> Clip:
-    return Clip(Path("a.wav"), "a.wav", label, "test", predicted, confidence)
+    return Clip(Path("a.wav"), 0.0, "a.wav", label, "test", predicted, confidence)
 
 
 def test_png_keeps_every_shade() -> None:
@@ -94,8 +94,9 @@ def test_excerpts_are_short_and_gaps_have_reasons(
     paths = [write_tone(tmp_path / f"{index}.wav", seconds=6, channels=2) for index in range(3)]
     (tmp_path / "noise.wav").write_bytes(b"RIFF nothing")
     paths += [tmp_path / "noise.wav", tmp_path / "gone.wav"]
+    clips = [(path, 0.0) for path in paths]
 
-    all_of_them = gather_excerpts(paths, listed=[3, 1], others=[0, 1, 2, 4], max_bytes=10**7)
+    all_of_them = gather_excerpts(clips, listed=[3, 1], others=[0, 1, 2, 4], max_bytes=10**7)
     assert list(all_of_them.audio) == [1, 0, 2]
     assert list(all_of_them.spectrograms) == [1]
     assert set(all_of_them.problems) == {3, 4}
@@ -103,7 +104,7 @@ def test_excerpts_are_short_and_gaps_have_reasons(
     assert soundfile.info(io.BytesIO(b64decode(all_of_them.audio[0]))).duration == 5
 
     tight = len(all_of_them.audio[1]) + 10
-    limited = gather_excerpts(paths, listed=[1], others=[0, 2], max_bytes=tight)
+    limited = gather_excerpts(clips, listed=[1], others=[0, 2], max_bytes=tight)
     assert list(limited.audio) == [1]
     assert limited.problems == {0: LEFT_OUT, 2: LEFT_OUT}
 

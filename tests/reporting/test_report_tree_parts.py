@@ -37,7 +37,7 @@ def _rows(paths: list[tuple[str, ...]], clips: int = 1) -> list[dict[str, Any]]:
 
 
 def _clip(label: tuple[str, ...], predicted: str | None) -> Clip:
-    return Clip(Path("a.wav"), "a.wav", label, "test", predicted, 0.5)
+    return Clip(Path("a.wav"), 0.0, "a.wav", label, "test", predicted, 0.5)
 
 
 def test_opens_the_levels_that_fit_on_a_screen() -> None:

@@ -37,12 +37,16 @@ class Excerpts:
 
 
 def gather_excerpts(
-    paths: Sequence[Path], *, listed: Sequence[int], others: Sequence[int], max_bytes: int
+    stretches: Sequence[tuple[Path, float]],
+    *,
+    listed: Sequence[int],
+    others: Sequence[int],
+    max_bytes: int,
 ) -> Excerpts:
     """Encode the listed clips, then as many others as the budget holds.
 
     Args:
-        paths: Audio files of all clips.
+        stretches: Audio file of every clip, and where in it the clip begins, in seconds.
         listed: Indices of clips that get a spectrogram too; first in the queue.
         others: Indices of further clips, most wanted first.
         max_bytes: Budget for all encoded audio, as it stands in the page (base64).
@@ -59,7 +63,7 @@ def gather_excerpts(
             excerpts.problems[clip] = LEFT_OUT
             continue
         try:
-            wave = _excerpt(paths[clip])
+            wave = _excerpt(*stretches[clip])
         except AudioError as error:
             excerpts.problems[clip] = error.reason
             continue
@@ -77,15 +81,15 @@ def gather_excerpts(
     return excerpts
 
 
-def encode_vorbis(wave: NDArray[np.float32]) -> bytes:
-    """Encode mono samples at 16 kHz, (T,), as OGG Vorbis of about 30 kbit/s."""
+def encode_vorbis(wave: NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> bytes:
+    """Encode mono samples, (T,), as OGG Vorbis; about 30 kbit/s at 16 kHz."""
     import soundfile
 
     buffer = io.BytesIO()
     soundfile.write(
         buffer,
         np.clip(wave, -1, 1),
-        SAMPLE_RATE,
+        sample_rate,
         format="OGG",
         subtype="VORBIS",
         compression_level=0.8,
@@ -93,7 +97,7 @@ def encode_vorbis(wave: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def _excerpt(path: Path) -> NDArray[np.float32]:
+def _excerpt(path: Path, start: float) -> NDArray[np.float32]:
     if not path.is_file():
         raise AudioError(path, "file not found")
-    return decode(path, SAMPLE_RATE)[: SECONDS * SAMPLE_RATE]
+    return decode(path, SAMPLE_RATE, start=start, seconds=SECONDS)[: SECONDS * SAMPLE_RATE]

@@ -28,6 +28,7 @@ class Clip:
 
     Attributes:
         path: Where its audio lay when the run was made.
+        start: Seconds into the file; 0 where the clip is all of it.
         name: File name, with its folder where the file name alone is ambiguous.
         label: Label path, coarse to fine; empty where unknown.
         split: `"train"`, `"val"`, `"test"` or `None`.
@@ -36,6 +37,7 @@ class Clip:
     """
 
     path: Path
+    start: float
     name: str
     label: tuple[str, ...]
     split: str | None
@@ -160,19 +162,28 @@ def _require(path: Path) -> None:
 
 def _clips(frame: pl.DataFrame) -> list[Clip]:
     paths = [Path(path) for path in frame["path"].to_list()]
-    uses = Counter(path.name for path in paths)
+    starts = frame["start"].to_list() if "start" in frame.columns else [None] * len(paths)
+    uses = Counter(path.name for path in dict.fromkeys(paths))
     columns = (frame[name].to_list() for name in ("label", "split", "predicted", "confidence"))
     return [
         Clip(
             path=path,
-            name=path.name if uses[path.name] == 1 else f"{path.parent.name}/{path.name}",
+            start=start or 0.0,
+            name=_name(path, start, alone=uses[path.name] == 1),
             label=tuple(label or ()),
             split=split,
             predicted=predicted,
             confidence=confidence,
         )
-        for path, label, split, predicted, confidence in zip(paths, *columns, strict=True)
+        for path, start, label, split, predicted, confidence in zip(
+            paths, starts, *columns, strict=True
+        )
     ]
+
+
+def _name(path: Path, start: float | None, *, alone: bool) -> str:
+    name = path.name if alone else f"{path.parent.name}/{path.name}"
+    return name if start is None else f"{name} at {start:g} s"
 
 
 def _read_history(path: Path) -> dict[str, list[float | None]]:

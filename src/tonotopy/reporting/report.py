@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tonotopy._errors import UsageError
 from tonotopy._files import write_text
 from tonotopy.reporting import _charts, _sections, _tree_part, _tree_unseen
+from tonotopy.reporting._anomaly_part import AnomalyPart, anomaly_cards, anomaly_part
 from tonotopy.reporting._audio import SECONDS, Excerpts, gather_excerpts
 from tonotopy.reporting._map import MAX_POINTS, flat_map, stratified_subset
 from tonotopy.reporting._picks import Neighbour, choose_queries, nearest, worst_mistakes
@@ -48,7 +49,13 @@ class _Choice:
         return [*self.mistakes, *self.unseen, *(clip for row in near for clip in row)]
 
 
-def write_report(run: Path, *, out: Path | None = None, max_audio_mb: float = 15.0) -> Path:
+def write_report(
+    run: Path,
+    *,
+    out: Path | None = None,
+    max_audio_mb: float = 15.0,
+    repeats: Sequence[Path] = (),
+) -> Path:
     """Write one HTML file that shows what a run learnt; it needs no network and no other file.
 
     Args:
@@ -58,6 +65,8 @@ def write_report(run: Path, *, out: Path | None = None, max_audio_mb: float = 15
         out: The file to write; `report.html` in the run folder by default.
         max_audio_mb: Room for sound in the page, in megabytes, >= 0. The scripts of the page take
             5 MB more.
+        repeats: Runs of an anomaly detector with the same configuration and other seeds, for the
+            spread of its figures.
 
     Returns:
         The file that was written.
@@ -70,14 +79,16 @@ def write_report(run: Path, *, out: Path | None = None, max_audio_mb: float = 15
         raise UsageError(f"max_audio_mb: expected a number >= 0, got {max_audio_mb}")
     read = read_run(Path(run))
     choice = _choose(read)
+    anomaly = anomaly_part(read, repeats)
+    listed = [*(anomaly.listed if anomaly else []), *choice.listed]
     excerpts = gather_excerpts(
-        [clip.path for clip in read.clips],
-        listed=choice.listed,
+        [(clip.path, clip.start) for clip in read.clips],
+        listed=listed,
         others=_evaluated_first(read, choice.points),
         max_bytes=int(max_audio_mb * 1e6),
     )
     target = Path(out) if out is not None else read.folder / "report.html"
-    write_text(target, _page(read, choice, excerpts))
+    write_text(target, _page(read, choice, anomaly, excerpts))
     return target
 
 
@@ -100,12 +111,14 @@ def _evaluated_first(run: Run, points: NDArray[np.int64]) -> list[int]:
     return [int(index) for index in points[np.argsort(rest, kind="stable")]]
 
 
-def _page(run: Run, choice: _Choice, excerpts: Excerpts) -> str:
+def _page(run: Run, choice: _Choice, anomaly: AnomalyPart | None, excerpts: Excerpts) -> str:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
     tree = _tree_part.tree_part(run)
     figures = {**_figures(run), **(tree.figures if tree else {})}
+    if anomaly:
+        figures |= anomaly.figures
     positions = flat_map(run.units[choice.points], seed=SEED)
     points = None
     if positions is not None:
@@ -115,10 +128,15 @@ def _page(run: Run, choice: _Choice, excerpts: Excerpts) -> str:
         "levels": tree.switch if tree else [],
         "map": points,
         "problems": excerpts.problems,
-        "names": {clip: run.clips[clip].name for clip in choice.listed},
+        "machines": list(anomaly.switch.values()) if anomaly else [],
+        "names": {
+            clip: run.clips[clip].name
+            for clip in [*choice.listed, *(anomaly.listed if anomaly else [])]
+        },
     }
-    part = ["_tree_script.js"] if tree else []
-    scripts = [get_plotlyjs(), *(_resource(name) for name in ("_script.js", *part))]
+    parts = [("_tree_script.js", tree), ("_anomaly_script.js", anomaly)]
+    used = [name for name, part in parts if part]
+    scripts = [get_plotlyjs(), *(_resource(name) for name in ("_script.js", *used))]
     styles = ["_style.css", "_tree_style.css"] if tree else ["_style.css"]
     environment = Environment(
         loader=FunctionLoader(_resource),
@@ -133,6 +151,8 @@ def _page(run: Run, choice: _Choice, excerpts: Excerpts) -> str:
         run=run,
         metrics=run.metrics,
         tree=tree.words if tree else None,
+        anomaly=anomaly.words if anomaly else None,
+        anomaly_cards=anomaly_cards(run, anomaly, excerpts) if anomaly else {},
         figures=figures,
         has_map=points is not None,
         style=Markup("\n".join(_resource(name) for name in styles)),
