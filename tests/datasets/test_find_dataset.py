@@ -70,7 +70,7 @@ def test_names_are_sorted_and_unique() -> None:
 
 
 def test_what_needs_a_licence_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"iemocap may not be fetched.*release form"):
+    with pytest.raises(UsageError, match=r"iemocap must be fetched by hand.*release form"):
         find_dataset("iemocap").get(tmp_path)
-    with pytest.raises(UsageError, match=r"orchideasol may not be fetched.*forum\.ircam\.fr"):
+    with pytest.raises(UsageError, match=r"orchideasol must be fetched by hand.*forum\.ircam\.fr"):
         find_dataset("orchideasol").get(tmp_path)

@@ -167,10 +167,13 @@ EXPECTED: dict[str, dict[str, Row]] = {
 TREES = {"nsynth", "orchideasol", "tinysol", "tut-acoustic-scenes-2016"}
 """Those of test_tree_layouts.py."""
 
+MACHINES = {f"dcase{year}-task2" for year in range(2020, 2025)}
+"""Those of test_dcase_task2.py."""
+
 
 def test_every_data_set_has_a_miniature() -> None:
     assert set(MAKERS) == set(EXPECTED)
-    assert {dataset.name for dataset in DATASETS} == set(MAKERS) | TREES
+    assert {dataset.name for dataset in DATASETS} == set(MAKERS) | TREES | MACHINES
 
 
 @pytest.mark.parametrize("name", list(MAKERS))

@@ -32,8 +32,10 @@ from tonotopy.datasets._physical.resonance import (
     attack_release,
     convolve,
     delay_loop,
+    harmonics,
     low_pass,
     modes,
+    ring,
 )
 from tonotopy.datasets._physical.strings import Pluck, pluck
 
@@ -255,3 +257,21 @@ def test_every_way_of_playing_sounds_at_both_ends_of_its_range(
     assert wave.shape == (SAMPLES,)
     assert np.isfinite(wave).all()
     assert 0.01 < np.abs(wave).max() < 1000.0
+
+
+def test_convolving_with_a_short_response_and_ringing_are_the_same_sum() -> None:
+    train, response = np.zeros(1000), rng().standard_normal(70)
+    train[[0, 3, 500, 960]] = [1.0, -2.0, 0.5, 3.0]
+    expected = np.convolve(train, response)[:1000]
+    np.testing.assert_allclose(convolve(train, response), expected, atol=1e-12)
+    np.testing.assert_allclose(ring(train, response), expected, atol=1e-12)
+
+
+def test_harmonics_are_a_sum_of_sines() -> None:
+    turns = np.cumsum(rng().uniform(0.0, 0.1, 500))
+    amplitudes, phases = [1.0, 0.0, 0.3], [0.2, 1.0, 4.0]
+    expected = sum(
+        a * np.sin(2 * np.pi * n * turns + p)
+        for n, (a, p) in enumerate(zip(amplitudes, phases, strict=True), start=1)
+    )
+    np.testing.assert_allclose(harmonics(turns, amplitudes, phases), expected, atol=1e-9)

@@ -6,12 +6,21 @@ import difflib
 import re
 
 from tonotopy._errors import UsageError
+from tonotopy.datasets.dcase_task2 import (
+    DCASE2020_TASK2,
+    DCASE2021_TASK2,
+    DCASE2022_TASK2,
+    DCASE2023_TASK2,
+    DCASE2024_TASK2,
+    load_dcase_task2,
+)
 from tonotopy.datasets.download import Archive
 from tonotopy.datasets.esc50 import ESC50
 from tonotopy.datasets.fsdd import FSDD
 from tonotopy.datasets.iemocap import IEMOCAP
 from tonotopy.datasets.nsynth import NSYNTH
 from tonotopy.datasets.orchideasol import ORCHIDEASOL
+from tonotopy.datasets.plant import make_plant
 from tonotopy.datasets.public import PublicDataset
 from tonotopy.datasets.speech_commands import SPEECH_COMMANDS
 from tonotopy.datasets.synthetic import make_corpus
@@ -20,6 +29,11 @@ from tonotopy.datasets.tut2016 import TUT2016
 from tonotopy.datasets.urbansound8k import URBANSOUND8K
 
 DATASETS = (
+    DCASE2020_TASK2,
+    DCASE2021_TASK2,
+    DCASE2022_TASK2,
+    DCASE2023_TASK2,
+    DCASE2024_TASK2,
     ESC50,
     FSDD,
     IEMOCAP,
@@ -31,7 +45,15 @@ DATASETS = (
     URBANSOUND8K,
 )
 
-__all__ = ["DATASETS", "Archive", "PublicDataset", "find_dataset", "make_corpus"]
+__all__ = [
+    "DATASETS",
+    "Archive",
+    "PublicDataset",
+    "find_dataset",
+    "load_dcase_task2",
+    "make_corpus",
+    "make_plant",
+]
 
 
 def find_dataset(name: str) -> PublicDataset:

@@ -39,6 +39,7 @@ class Archive:
             then found out only by the checksums inside it (CRC-32 of zip and gzip).
         sha256: The same for SHA-256.
         bare: The archive does not hold `folder`: it is unpacked into it.
+        into: A folder in `folder` that a bare archive is unpacked into instead.
         keep_as: This is no archive, but a file to lie in `folder` under this name.
     """
 
@@ -47,6 +48,7 @@ class Archive:
     md5: str = ""
     sha256: str = ""
     bare: bool = False
+    into: str = ""
     keep_as: str = ""
 
 
@@ -190,7 +192,7 @@ def _unpack_part(begun: Path, archive: Archive, staging: Path) -> None:
         shutil.copyfile(begun, folder / archive.keep_as)
         return
     try:
-        unpack(begun, folder if archive.bare else staging)
+        unpack(begun, folder / archive.into if archive.bare else staging)
     except DataError as error:
         begun.unlink()
         raise DataError(f"{archive.url}: {error}; it has been removed, fetch it again") from error

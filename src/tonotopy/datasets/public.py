@@ -26,7 +26,7 @@ class PublicDataset:
         size: Of the download, in words.
         layout: Files and folders (with a slash at the end) that the official folder holds.
         loader: Folder to clips.
-        archives: What `get` fetches, all into one folder; empty where a program may not fetch it.
+        archives: What `get` fetches, all into one folder; empty where it cannot or may not.
         request: How to get it instead, in words.
     """
 
@@ -68,9 +68,9 @@ class PublicDataset:
             The data set's own folder, to be given to `load`.
 
         Raises:
-            UsageError: The data set must be requested from its owners; the message says how.
+            UsageError: The data set must be fetched by hand; the message says how.
             DataError: The network or the disk failed, or a checksum differs.
         """
         if not self.archives:
-            raise UsageError(f"{self.name} may not be fetched by a program. {self.request}")
+            raise UsageError(f"{self.name} must be fetched by hand. {self.request}")
         return fetch(self.archives, Path(folder))

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tonotopy._errors import UsageError
-from tonotopy._files import atomic_path, write_text
 from tonotopy._progress import track
 from tonotopy.datasets._instruments import Leaf, corpus_leaves
 from tonotopy.datasets._physical.resonance import (
@@ -21,6 +20,7 @@ from tonotopy.datasets._physical.resonance import (
     peak,
     time_axis,
 )
+from tonotopy.datasets._writing import claim, write_wav
 
 README = """\
 These sounds are synthetic. They are no recordings of anything; they were computed from simple
@@ -74,7 +74,7 @@ def make_corpus(folder: Path | str, *, clips_per_leaf: int = 12, seed: int = 0) 
     folder = Path(folder)
     if clips_per_leaf < 1:
         raise UsageError(f"clips_per_leaf must be at least 1, got {clips_per_leaf}")
-    _claim(folder, README.format(clips_per_leaf=clips_per_leaf, seed=seed))
+    claim(folder, README.format(clips_per_leaf=clips_per_leaf, seed=seed))
     planned = [
         (label, leaf, number)
         for label, leaf in corpus_leaves().items()
@@ -84,7 +84,7 @@ def make_corpus(folder: Path | str, *, clips_per_leaf: int = 12, seed: int = 0) 
         target = folder.joinpath(*label) / f"{number:03d}.wav"
         if not target.exists():
             random = np.random.default_rng([seed, zlib.crc32("/".join(label).encode()), number])
-            _write(target, perform(leaf, random))
+            write_wav(target, perform(leaf, random))
     return folder
 
 
@@ -113,23 +113,3 @@ def _in_a_room(wave: Wave, random: np.random.Generator) -> Wave:
     tail = convolve(wave, random.standard_normal(SAMPLES) * decay)
     level: float = 10.0 ** (-random.uniform(15.0, 35.0) / 20.0)
     return wave + level / peak(tail) * tail
-
-
-def _claim(folder: Path, about: str) -> None:
-    """Write the README, or see that it is the same: clips of two corpora must not be mixed."""
-    readme = folder / "README.txt"
-    if readme.is_file() and readme.read_text(encoding="utf-8", errors="replace") == about:
-        return
-    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise UsageError(
-            f"{folder} holds something else than this corpus (another seed, number of clips or "
-            "version counts too): choose a new folder or remove it"
-        )
-    write_text(readme, about)
-
-
-def _write(target: Path, samples: NDArray[np.int16]) -> None:
-    import soundfile
-
-    with atomic_path(target) as temporary:
-        soundfile.write(temporary, samples, SAMPLE_RATE, subtype="PCM_16")

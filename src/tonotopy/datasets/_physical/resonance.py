@@ -16,24 +16,45 @@ DISPERSIVE_SECTIONS = 4
 """All-pass filters in series that make a string stiff."""
 
 
-def time_axis() -> Wave:
+def time_axis(samples: int = SAMPLES) -> Wave:
     """Seconds of every sample of a clip."""
-    return np.arange(SAMPLES) / SAMPLE_RATE
+    return np.arange(samples) / SAMPLE_RATE
 
 
-def modes(frequencies: ArrayLike, amplitudes: ArrayLike, decays: ArrayLike) -> Wave:
+def modes(
+    frequencies: ArrayLike, amplitudes: ArrayLike, decays: ArrayLike, samples: int = SAMPLES
+) -> Wave:
     """Add up damped sinusoids; those above half the sample rate are left out.
 
     Args:
         frequencies: Hertz of each mode.
         amplitudes: Of each mode.
         decays: Seconds in which each falls by 60 dB.
+        samples: Length of the sum.
     """
     frequencies, amplitudes, decays = np.broadcast_arrays(frequencies, amplitudes, decays)
     heard = frequencies < NYQUIST
     rates = 2j * np.pi * frequencies[heard] - np.log(1000.0) / decays[heard]
-    partials = np.exp(rates[:, None] * time_axis()).imag
+    partials = np.exp(rates[:, None] * time_axis(samples)).imag
     summed: Wave = (amplitudes[heard, None] * partials).sum(axis=0)
+    return summed
+
+
+def harmonics(turns: Wave, amplitudes: ArrayLike, phases: ArrayLike) -> Wave:
+    """Add up a_n sin(2 pi n turns + phi_n), n = 1, 2, ..., as a polynomial of e^(2 pi i turns).
+
+    Args:
+        turns: (T,) of whatever the first goes round with.
+        amplitudes: a_1, a_2, ...
+        phases: phi_1, phi_2, ..., in radians.
+    """
+    once = np.exp(2j * np.pi * turns)
+    coefficients = np.asarray(amplitudes) * np.exp(1j * np.asarray(phases))
+    total = np.zeros(len(turns), complex)
+    for coefficient in coefficients[::-1]:
+        total += coefficient
+        total *= once
+    summed: Wave = total.imag
     return summed
 
 
@@ -103,9 +124,21 @@ def peak(wave: Wave) -> float:
 
 def convolve(wave: Wave, response: Wave) -> Wave:
     """Pass a wave through a linear system; what rings beyond the clip is cut."""
-    spectrum = np.fft.rfft(wave, 2 * SAMPLES) * np.fft.rfft(response, 2 * SAMPLES)
-    passed: Wave = np.fft.irfft(spectrum)[:SAMPLES]
+    from scipy.fft import next_fast_len
+
+    length = next_fast_len(len(wave) + len(response) - 1, real=True)
+    spectrum = np.fft.rfft(wave, length) * np.fft.rfft(response, length)
+    passed: Wave = np.fft.irfft(spectrum, length)[: len(wave)]
     return passed
+
+
+def ring(train: Wave, response: Wave) -> Wave:
+    """Do as `convolve` for a wave of a few impulses, and faster."""
+    samples = len(train)
+    wave = np.zeros(samples)
+    for at in np.flatnonzero(train):
+        wave[at : at + len(response)] += train[at] * response[: samples - at]
+    return wave
 
 
 def attack_release(attack: float, length: float, release: float) -> Wave:
