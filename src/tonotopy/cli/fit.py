@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ Train a model on labelled clips, evaluate it and write its report.
     tonotopy fit FOLDER --preset add                    cross-entropy + angular distance loss
     tonotopy fit FOLDER --task tree                     nested sub-folders are a taxonomy
     tonotopy fit FOLDER --preset rbl                    a taxonomy, learnt by the rank-based loss
+    tonotopy fit FOLDER --task anomaly                  machines in normal condition, to be watched
     tonotopy fit FOLDER --encoder '{class_path: ResNet18, init_args: {width: 32}}'
     tonotopy fit FOLDER --preset accurate --print_config > my.yaml
     tonotopy fit --config my.yaml
@@ -36,13 +38,15 @@ FAMILIES = {
     "losses": ("Loss", "tonotopy.losses"),
     "batches": ("BatchSampler", "tonotopy.clips"),
     "augmentations": ("Augmentation", "tonotopy.audio"),
+    "anomaly.scorer": ("Scorer", "tonotopy.detection"),
 }
 
 
 def run(arguments: Sequence[str]) -> Output:
     """Run the verb."""
     register_component_type()
-    parsed = vars(_parser(_chosen_presets(arguments)).parse_args(list(arguments)))
+    parser = _parser(_chosen_presets(arguments))
+    parsed = vars(parser.instantiate(parser.parse_args(list(arguments))))
     asked = ("json", "config", "preset", "resume", "components")
     options = {name: parsed.pop(name) for name in asked}
     parsed.pop("__default_config__", None)  # jsonargparse's note of the presets it read
@@ -104,11 +108,14 @@ def _parser(presets: list[Path]) -> ArgumentParser:
 def _chosen_presets(arguments: Sequence[str]) -> list[Path]:
     """Find the presets before parsing: they are the defaults of all other options."""
     names: list[str] = []
+    anomaly = "--task=anomaly" in arguments or ("--task", "anomaly") in pairwise(arguments)
     for position, argument in enumerate(arguments):
         if argument == "--preset" and position + 1 < len(arguments):
             names += arguments[position + 1].split(",")
         elif argument.startswith("--preset="):
             names += argument.removeprefix("--preset=").split(",")
+    if anomaly and not any(name.startswith("anomaly") for name in names):
+        names.insert(0, "anomaly")  # the task's own defaults, such as its encoder
     return [preset_file(name) for name in names]
 
 

@@ -11,10 +11,14 @@ from tonotopy.cli._parse import call
 
 EXPERIMENTS = {
     "add": "angular distance distribution loss on ESC-50",
+    "asd": "anomalous sounds of machines, DCASE Task 2 of 2020 to 2024",
+    "fan-features": "angular margin losses that find anomalies of fans, on features of clips",
     "hybrid": "hybrid losses over a label tree, with classes never seen and labels missing",
+    "plant": "anomaly detectors on a synthetic plant: false alarms, and faults by severity",
     "rbl": "rank-based loss on clips with labels of two levels",
 }
-"""Name to what it is about; `_reproduce_NAME.py` holds its function `reproduce_NAME`."""
+"""Name to what it is about; `_reproduce_NAME.py` holds its function `reproduce_NAME`, with
+underscores for hyphens."""
 
 USAGE = """\
 usage: tonotopy reproduce EXPERIMENT --data DIR ... [--json]
@@ -30,7 +34,7 @@ tonotopy reproduce EXPERIMENT --help    explains an experiment and all its optio
 def run(arguments: Sequence[str]) -> Output:
     """Run the verb."""
     if arguments and arguments[0] in {"-h", "--help"}:
-        lines = "\n".join(f"  {name:<8} {about}" for name, about in EXPERIMENTS.items())
+        lines = "\n".join(f"  {name:<13} {about}" for name, about in EXPERIMENTS.items())
         print(USAGE.format(experiments=lines))
         raise SystemExit(0)
     known = ", ".join(EXPERIMENTS)
@@ -39,6 +43,7 @@ def run(arguments: Sequence[str]) -> Output:
     name, *rest = arguments
     if name not in EXPERIMENTS:
         raise UsageError(f"no experiment {name!r}; there are: {known}")
-    module = importlib.import_module(f"tonotopy.cli._reproduce_{name}")
-    output: Output = call(f"reproduce {name}", getattr(module, f"reproduce_{name}"), rest)
+    function = f"reproduce_{name.replace('-', '_')}"
+    module = importlib.import_module(f"tonotopy.cli._{function}")
+    output: Output = call(f"reproduce {name}", getattr(module, function), rest)
     return output

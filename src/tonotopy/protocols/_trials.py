@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
+from tonotopy._errors import UsageError
 from tonotopy._files import write_json, write_text
 
 Measure = Callable[[dict[str, Any]], float]
@@ -60,6 +61,28 @@ def run_trials(
     return _write_table(out, trials, measures)
 
 
+def claim_folder(out: Path, ours: Mapping[str, Any]) -> None:
+    """Say in `experiment.json` whose trials a folder holds; refuse those of another experiment.
+
+    Args:
+        out: The folder.
+        ours: What trials must have in common to be compared, as plain JSON.
+
+    Raises:
+        UsageError: The folder holds others; the message names what differs.
+    """
+    mark = out / "experiment.json"
+    if mark.is_file():
+        theirs = json.loads(mark.read_text(encoding="utf-8"))
+        changed = [key for key, value in ours.items() if value != theirs.get(key)]
+        if changed:
+            raise UsageError(
+                f"{out} holds trials of another experiment, whose {' and '.join(changed)} differ: "
+                "choose another folder with --out"
+            )
+    write_json(mark, dict(ours))
+
+
 def number_at(*keys: str | int) -> Measure:
     """Make a measure that follows keys into the metrics; None on the way gives NaN."""
 
@@ -97,7 +120,7 @@ def _write_table(
             done.append({"row": trial.row, **asdict(trial), **values})
     table = {
         row: {
-            name: _spread([trial[name] for trial in done if trial["row"] == row])
+            name: spread([trial[name] for trial in done if trial["row"] == row])
             for name in measures
         }
         for row in dict.fromkeys(trial["row"] for trial in done)
@@ -108,7 +131,8 @@ def _write_table(
     return result
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, float]:
+    """Give mean, standard deviation and number of values; NaN passes."""
     # NumPy, not `statistics`: a measure that is undefined in one trial is NaN, which must pass.
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
     return {"mean": float(np.mean(values)), "sd": deviation, "n": len(values)}

@@ -99,14 +99,15 @@ def evaluate_run(
 def _own_clips(
     clips: EmbeddingTable,
 ) -> tuple[str, EmbeddingTable, EmbeddingTable | None, EmbeddingTable | None]:
-    """Give the split to judge and its clips, the training and the validation clips."""
+    """Give the split to judge, the first with a label, its clips, training and validation clips."""
     if not len(clips):
         raise DataError(f"{EMBEDDINGS_FILE} holds no clip: embed the run's clips again")
     train, val, test = (clips.of_split(name) for name in ("train", "val", "test"))
     gallery = train if len(train) else None
-    if len(test):
+    # The test clips of an anomaly detector may all be anomalies, which are of no class.
+    if any(test.labels):
         return "test", test, gallery, val if len(val) else None
-    if len(val):
+    if any(val.labels):
         return "val", val, gallery, None
     return "train", clips, None, None
 

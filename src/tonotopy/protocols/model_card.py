@@ -126,9 +126,27 @@ def _results(metrics: dict[str, Any]) -> dict[str, str]:
         "mean average precision": metrics["retrieval"]["map"],
         "R-precision": metrics["retrieval"]["r_precision"],
     }
+    if "anomaly" in metrics:
+        values |= _anomaly_results(metrics["anomaly"])
     if "tree" in metrics:
         values |= _tree_results(metrics["tree"])
     return {name: _number(value) for name, value in values.items()}
+
+
+def _anomaly_results(found: dict[str, Any]) -> dict[str, float]:
+    machines = found["machines"].values()
+    normals = sum(machine["test_normals"] for machine in machines)
+    alarms = sum(machine["false_alarms"] for machine in machines)
+    promised = f"promised share of false alarms, {len(machines)} machines"
+    values = {promised: found["false_alarm_rate"]}
+    if normals:
+        values[f"share of {normals} normal test windows that alarm"] = alarms / normals
+    if found["hmean"] is not None:
+        values |= {
+            "AUC of anomalies, harmonic mean over machines": found["hmean"]["auc"],
+            "pAUC up to 10 % false alarms": found["hmean"]["pauc"],
+        }
+    return values
 
 
 def _tree_results(tree: dict[str, Any]) -> dict[str, float]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
-from tonotopy._errors import DataError, UsageError
-from tonotopy._files import atomic_path, write_json
-from tonotopy.clips import ClipTable, load_clips, scan_files
-from tonotopy.clips.table import QUARANTINE_SCHEMA
+from tonotopy._errors import UsageError
+from tonotopy.clips import ClipTable
 from tonotopy.embedder import AudioEmbedder, PathPrediction, TreeClassifier
 from tonotopy.extraction import EmbeddingTable, embed_clips
 from tonotopy.labels import display_name
-
-TABLES = (".csv", ".parquet")
-WRITERS = (".csv", ".parquet", ".json")
+from tonotopy.protocols._gathering import gather_clips
+from tonotopy.protocols._row_files import check_writable, write_frame
 
 
 def predict_clips(
@@ -51,51 +47,16 @@ def predict_clips(
     """
     if not 0.0 < threshold <= 1.0:
         raise UsageError(f"--threshold must be above 0 and at most 1, got {threshold}")
-    if out is not None and out.suffix.lower() not in WRITERS:
-        raise UsageError(f"--out {out}: expected a name that ends in {', '.join(WRITERS)}")
+    check_writable(out)
     embedder = AudioEmbedder.from_pretrained(model)
     if embedder.classifier is None:
         raise UsageError(f"the model in {model} knows no classes: it has no classifier")
-    clips = _gather(audio)
+    clips = gather_clips(audio)
     table = _embed(embedder, clips, out)
     frame = _predictions(embedder, embedder.classifier, table, threshold)
     if out is not None:
-        _write(frame, out)
+        write_frame(frame, out)
     return frame, clips.quarantine
-
-
-def _gather(audio: Sequence[Path]) -> ClipTable:
-    """Give one table of files and of what folders and tables list.
-
-    A source of which nothing can be used is quarantined, unless all are.
-    """
-    files = [path for path in audio if path.is_file() and path.suffix.lower() not in TABLES]
-    rows = [(path.resolve().as_posix(), (), None, None) for path in files]
-    sources = {path: partial(load_clips, path) for path in audio if path not in files}
-    if files:
-        sources[files[0]] = partial(scan_files, Path.cwd(), rows)
-    tables, failed = [], []
-    for path, load in sources.items():
-        try:
-            tables.append(load())
-        except DataError as error:
-            if len(sources) == 1:
-                raise
-            failed.append((str(path), "nothing usable", str(error)))
-    if not tables:
-        raise DataError("; ".join(message for _, _, message in failed))
-    unusable = pl.DataFrame(failed, schema=QUARANTINE_SCHEMA, orient="row")
-    quarantine = pl.concat([*(table.quarantine for table in tables), unusable])
-    return ClipTable(pl.concat(map(_common, tables)), Path.cwd(), quarantine)
-
-
-def _common(table: ClipTable) -> pl.DataFrame:
-    """Give what all tables have, with absolute paths."""
-    columns = ("content", "label", "seconds", "sample_rate", "channels", "fold")
-    return table.frame.select(columns).with_columns(
-        pl.Series("path", [str(path.resolve()) for path in table.paths], dtype=pl.String),
-        pl.lit(None, dtype=pl.String).alias("group"),
-    )
 
 
 def _embed(embedder: AudioEmbedder, clips: ClipTable, out: Path | None) -> EmbeddingTable:
@@ -146,14 +107,3 @@ def _nearest(found: PathPrediction | None) -> dict[str, Any]:
         "nearest_probability": found.probabilities[-1],
         "nearest_stop": display_name(found.stop),
     }
-
-
-def _write(frame: pl.DataFrame, out: Path) -> None:
-    if out.suffix.lower() == ".json":
-        write_json(out, frame.to_dicts())
-        return
-    with atomic_path(out) as temporary:
-        if out.suffix.lower() == ".csv":
-            frame.write_csv(temporary)
-        else:
-            frame.write_parquet(temporary)

@@ -32,6 +32,7 @@ from tonotopy.protocols._rbl_methods import (
 )
 from tonotopy.protocols._rbl_tables import HEADINGS, cells, write_tables
 from tonotopy.protocols._rbl_training import RECIPES, Recipe, train_layer
+from tonotopy.protocols._trials import claim_folder
 
 __all__ = [
     "DISTANCES",
@@ -107,7 +108,7 @@ def run_rbl_experiment(
             known = ", ".join((INITIAL, *METHODS))
             raise UsageError(f"no method {method!r}; there are: {known}")
     given = read_vectors(vectors_folder(data, out, model))
-    _claim(out, given, recipe)
+    claim_folder(out, {"embeddings": given.fingerprint, "recipe": asdict(recipe)})
     trials = _list_trials(methods, distances, seeds)
     done: list[dict[str, Any]] = []
     for number, trial in enumerate(trials, start=1):
@@ -132,21 +133,6 @@ def _list_trials(
         if method != INITIAL
     ]
     return [Trial(INITIAL, "cosine", 0), *trained] if INITIAL in methods else trained
-
-
-def _claim(out: Path, data: SplitVectors, recipe: Recipe) -> None:
-    """Say whose trials `out` holds; refuse those of another experiment."""
-    mark = out / "experiment.json"
-    ours = {"embeddings": data.fingerprint, "recipe": asdict(recipe)}
-    if mark.is_file():
-        theirs = json.loads(mark.read_text(encoding="utf-8"))
-        changed = [key for key, value in ours.items() if value != theirs.get(key)]
-        if changed:
-            raise UsageError(
-                f"{out} holds trials of another experiment, whose {' and '.join(changed)} differ: "
-                "choose another folder with --out"
-            )
-    write_json(mark, ours)
 
 
 def _run_trial(data: SplitVectors, trial: Trial, recipe: Recipe) -> dict[str, Any]:

@@ -1,0 +1,273 @@
+"""The detector of a run, and what it makes of the run's own clips."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from tonotopy._components import Component
+from tonotopy._errors import UsageError
+from tonotopy._files import atomic_path
+from tonotopy.clips import ClipTable, clip_starts
+from tonotopy.detection import (
+    FOLDER,
+    CalibrateOn,
+    Detector,
+    DetectorOptions,
+    MachineModel,
+    References,
+    Threshold,
+    ThresholdMethod,
+)
+from tonotopy.embedder import AudioEmbedder
+from tonotopy.extraction import EmbeddingTable
+from tonotopy.metrics import best_f1, f1_ev, harmonic_mean, section_scores
+from tonotopy.protocols.embedding import EMBEDDINGS_FILE
+from tonotopy.protocols.evaluation import evaluate_run
+from tonotopy.reporting import write_report
+from tonotopy.training.config import FitConfig, read_config
+from tonotopy.training.excerpts import excerpt_seconds
+
+SCORES_PATH = Path(FOLDER) / "scores.parquet"
+METADATA = ("machine", "machine_type", "section", "attributes", "domain", "condition")
+
+
+def fit_detector(run: Path, config: FitConfig) -> Detector:
+    """Make the detector of a trained run from its own normal clips, and keep it in the run.
+
+    Training clips become the references; validation clips, if there are any, are held out to
+    calibrate on.
+
+    Raises:
+        UsageError: The run has no normal training clip, or an option does not fit.
+    """
+    clips = ClipTable.read(run / "clips.parquet")
+    table = described_clips(run, clips)
+    options = DetectorOptions(
+        excerpt_seconds(config, clips),
+        config.anomaly.scorer,
+        config.anomaly.false_alarm_rate,
+        config.anomaly.threshold,
+        config.anomaly.calibrate_on,
+    )
+    embedder = AudioEmbedder.from_pretrained(run)
+    trained = table.filter(pl.col("split") == "train")
+    labels = trained.explode("label").select("machine", "label").unique().drop_nulls().sort("label")
+    detector = Detector.fit(
+        embedder,
+        References.from_frame(trained, embedder),
+        References.from_frame(table.filter(pl.col("split") == "val"), embedder),
+        options,
+        {name: rows["label"].to_list() for (name,), rows in labels.group_by("machine")},
+    )
+    detector.save(run)
+    _warn_of_broken_promises(detector)
+    return detector
+
+
+def calibrate_run(
+    run: Path,
+    *,
+    command: str,
+    scorer: Component | None = None,
+    false_alarm_rate: float | None = None,
+    threshold: ThresholdMethod | None = None,
+    calibrate_on: CalibrateOn | None = None,
+    rebuild: bool = False,
+) -> dict[str, Any]:
+    """Change how a run's detector scores and when it alarms; nothing is trained.
+
+    Its thresholds are fitted anew, its own clips scored again, and `metrics.json` and the report
+    brought up to date. Normal clips that were added stay, unless it is rebuilt.
+
+    Args:
+        run: A run of the task `anomaly`.
+        command: What the user typed.
+        scorer: How to score. Default: as now; of a rebuilt detector, as the run was configured.
+        false_alarm_rate: Share of normal windows that may alarm, in (0, 1).
+        threshold: How to set thresholds.
+        calibrate_on: Which normal clips set them.
+        rebuild: Start again from the clips of the run.
+
+    Returns:
+        The metrics, as `complete_run` gives them.
+
+    Raises:
+        UsageError: The run is of another task, or an option does not fit.
+    """
+    config = read_config(run / "config.yaml")
+    if config.task != "anomaly":
+        raise UsageError(f"{run} is no run of an anomaly detector: train with --task anomaly")
+    given: dict[str, Any] = {
+        "scorer": scorer,
+        "false_alarm_rate": false_alarm_rate,
+        "threshold": threshold,
+        "calibrate_on": calibrate_on,
+    }
+    asked = {name: value for name, value in given.items() if value is not None}
+    if rebuild:
+        detector = fit_detector(run, replace(config, anomaly=replace(config.anomaly, **asked)))
+    else:
+        old = Detector.load(run)
+        options = replace(old.options, **asked)
+        detector = Detector.fit(old.embedder, old.references, old.held_out, options, old.classes)
+        detector.save(run)
+        _warn_of_broken_promises(detector)
+    return update_run(run, detector, command=command)
+
+
+def _warn_of_broken_promises(detector: Detector) -> None:
+    """Name the machines whose thresholds come from clips that trained the model."""
+    names = [
+        name
+        for name in detector.names
+        if detector.machine(name).calibrated_on == "leave-one-out"
+        and not detector.machine(name).threshold().never_alarms
+    ]
+    if names:
+        rate = detector.options.false_alarm_rate
+        print(
+            f"warning: {len(names)} machines ({', '.join(names[:3])}{', ...' * (len(names) > 3)}) "
+            f"have too few held-out clips for a false alarm rate of {rate:g}, so their thresholds "
+            "come from clips that trained the model: expect several times as many alarms; hold "
+            "more out (--split.val_fraction), record more, or choose a higher rate",
+            file=sys.stderr,
+        )
+
+
+def update_run(run: Path, detector: Detector, *, command: str) -> dict[str, Any]:
+    """Score a run's clips with its present detector; bring `metrics.json` and the report up to it.
+
+    Returns:
+        The metrics.
+    """
+    further = {"anomaly": anomaly_metrics(score_run(run, detector), detector)}
+    metrics = evaluate_run(run, command=command, further=further)
+    write_report(run)
+    return metrics
+
+
+def described_clips(run: Path, clips: ClipTable) -> pl.DataFrame:
+    """Give the embeddings of a run with what its table says of each clip's machine."""
+    described = clips.frame.select(METADATA).with_columns(
+        pl.Series("path", [str(path) for path in clips.paths], dtype=pl.String),
+        pl.Series("start", clip_starts(clips.frame), dtype=pl.Float64),
+    )
+    table = EmbeddingTable.read(run / EMBEDDINGS_FILE).frame
+    return table.join(described, on=["path", "start"], how="left", nulls_equal=True)
+
+
+def score_run(run: Path, detector: Detector) -> pl.DataFrame:
+    """Score all clips of a run and write `detector/scores.parquet`.
+
+    References are scored as if each were none.
+
+    Returns:
+        A row a clip: `path`, `start`, `split`, the columns of `METADATA`, `score`, `p_value`,
+        `threshold`, `anomalous`.
+    """
+    table = described_clips(run, ClipTable.read(run / "clips.parquet"))
+    parts = []
+    for name in detector.names:
+        machine = detector.machine(name)
+        own = table.filter(pl.col("machine") == name)
+        scores = _own_scores(own, machine)
+        threshold = machine.threshold()
+        parts.append(
+            own.select("path", "start", "split", *METADATA).with_columns(
+                pl.Series("score", scores.numpy()),
+                pl.Series("p_value", threshold.p_values(scores).numpy()),
+                pl.lit(threshold.value).alias("threshold"),
+                pl.Series("anomalous", threshold.exceeded(scores).numpy()),
+            )
+        )
+    frame = pl.concat(parts)
+    with atomic_path(run / SCORES_PATH) as temporary:
+        frame.write_parquet(temporary)
+    return frame
+
+
+def _own_scores(own: pl.DataFrame, machine: MachineModel) -> Tensor:
+    scores = machine.score(torch.from_numpy(own["embedding"].to_numpy().copy()))
+    recordings = machine.references.recordings
+    if len(set(recordings)) < 2:
+        return scores
+    alone = machine.references.frame.select("path", "start").with_columns(
+        pl.Series("alone", machine.scorer.leave_one_out(recordings).numpy())
+    )
+    joined = own.select("path", "start").with_columns(pl.Series("score", scores.numpy()))
+    joined = joined.join(alone, on=["path", "start"], how="left", nulls_equal=True)
+    found = joined.select(pl.coalesce("alone", "score")).to_series()
+    return torch.from_numpy(found.to_numpy().copy())
+
+
+def anomaly_metrics(scores: pl.DataFrame, detector: Detector) -> dict[str, Any]:
+    """Measure scores on test clips of which the condition is known.
+
+    Args:
+        scores: Of `score_run`.
+        detector: Whose they are.
+
+    Returns:
+        `machines`: for each its counts, thresholds, false-alarm rate on test normals and, where
+        there are anomalies, AUC and pAUC, by domain too, best F1 and F1-EV; `hmean`: harmonic
+        means over the machines of AUC and pAUC; None where there are no anomalies.
+    """
+    machines = {
+        name: _machine_metrics(scores.filter(pl.col("machine") == name), detector, name)
+        for name in detector.names
+    }
+    judged = [found["scores"] for found in machines.values() if found["scores"] is not None]
+    return {
+        "scorer": detector.options.scorer.to_dict(),
+        "false_alarm_rate": detector.options.false_alarm_rate,
+        "window_seconds": detector.window_seconds,
+        "machines": machines,
+        "hmean": {
+            name: harmonic_mean([found[name] for found in judged]) for name in ("auc", "pauc")
+        }
+        if judged
+        else None,
+    }
+
+
+def _machine_metrics(own: pl.DataFrame, detector: Detector, name: str) -> dict[str, Any]:
+    machine = detector.machine(name)
+    test = own.filter(pl.col("split") == "test", pl.col("condition").is_not_null())
+    anomalous = torch.from_numpy((test["condition"] == "anomaly").to_numpy().copy())
+    scores = torch.from_numpy(test["score"].to_numpy().copy())
+    alarms = torch.from_numpy(test["anomalous"].to_numpy().copy())
+    found: dict[str, Any] = {
+        "references": len(machine.references),
+        "calibrated_on": machine.calibrated_on,
+        "thresholds": {key: _threshold(value) for key, value in machine.thresholds.items()},
+        "test_normals": int((~anomalous).sum()),
+        "test_anomalies": int(anomalous.sum()),
+        "false_alarms": int(alarms[~anomalous].sum()),
+        "detected": int(alarms[anomalous].sum()),
+        "scores": None,
+    }
+    if anomalous.any() and not anomalous.all():
+        normal_scores, anomaly_scores = scores[~anomalous], scores[anomalous]
+        found["scores"] = asdict(
+            section_scores(name, scores, anomalous, test["domain"].to_list())
+        ) | {
+            "best_f1": best_f1(normal_scores, anomaly_scores)._asdict(),
+            "f1_ev": f1_ev(normal_scores, anomaly_scores),
+        }
+    return found
+
+
+def _threshold(threshold: Threshold) -> dict[str, Any]:
+    return {
+        "value": threshold.value,
+        "method": threshold.method,
+        "calibration_clips": len(threshold.scores),
+        "guarantee": threshold.guarantee,
+    }
