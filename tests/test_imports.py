@@ -7,7 +7,17 @@ import sys
 
 import pytest
 
-HEAVY = {"lightning", "sklearn", "polars", "plotly", "datasets", "librosa", "scipy", "pandas"}
+HEAVY = {
+    "lightning",
+    "sklearn",
+    "polars",
+    "plotly",
+    "datasets",
+    "librosa",
+    "scipy",
+    "pandas",
+    "matplotlib",
+}
 
 
 def _modules_after(code: str) -> set[str]:
@@ -36,7 +46,9 @@ def test_help_of_fit_needs_no_lightning() -> None:
     assert not _modules_after(code) & (HEAVY | {"torch"})
 
 
-@pytest.mark.parametrize("package", ["losses", "labels", "geometry", "encoders", "audio"])
+@pytest.mark.parametrize(
+    "package", ["losses", "labels", "geometry", "encoders", "audio", "explanation"]
+)
 def test_the_libraries_need_no_workflow(package: str) -> None:
     assert not _modules_after(f"import tonotopy.{package}") & HEAVY
 
