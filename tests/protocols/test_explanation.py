@@ -234,7 +234,7 @@ def test_several_machines_are_told_apart(tmp_path: Path) -> None:
         (["nowhere.wav"], "no such file: nowhere.wav"),
         (["{odd}", "--machine", "pump"], "'pump'"),
         (["{odd}", "--method", "occlusion", "--masks", "9"], "--masks is for --method rise"),
-        (["{odd}", "--masks", "2"], "masks >= 4"),
+        (["{odd}", "--masks", "2"], "--masks must be at least 4"),
     ],
 )
 def test_wrong_use_is_explained(

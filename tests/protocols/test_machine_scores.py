@@ -218,7 +218,23 @@ def test_the_verb_says_what_it_did(
     said = capsys.readouterr().out
     assert "fan/id_00" in said
     assert "2 machines, NearestNeighbourScorer, 20.00% of normal windows may alarm" in said
-    assert main(["calibrate", str(run), "--false_alarm_rate", "2"]) == 2
+    for rate in ("2", "0"):
+        assert main(["calibrate", str(run), "--false_alarm_rate", rate]) == 2
+        assert "between 0 and 1" in capsys.readouterr().err
+    assert main(["calibrate", str(run), "--false_alarm_rate", "0.001"]) == 0
+    assert "2 of them NEVER ALARM" in capsys.readouterr().out
+
+
+def test_evaluating_again_keeps_what_was_measured(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    before = json.loads((run / "metrics.json").read_text())
+    assert main(["evaluate", str(run)]) == 0
+    assert json.loads((run / "metrics.json").read_text()) == before
+    assert f"AUC {before['anomaly']['hmean']['auc']:.3f}" in capsys.readouterr().out
+    assert main(["evaluate", str(run), str(run)]) == 2
+    assert "tonotopy detect" in capsys.readouterr().err
 
 
 def test_a_run_of_another_task_is_refused(

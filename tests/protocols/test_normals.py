@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from tonotopy._components import Component
-from tonotopy._errors import UsageError
+from tonotopy._errors import DataError, UsageError
 from tonotopy.audio import decode
 from tonotopy.cli import main
 from tonotopy.detection import Detector
@@ -120,6 +120,18 @@ def test_the_machine_must_be_known(finished: Path, run: Path) -> None:
         add_normals(run, serviced(finished), command="x")
     with pytest.raises(UsageError, match="no machine 'valve'"):
         add_normals(run, serviced(finished), command="x", machine="valve")
+
+
+def test_silence_is_never_normal(finished: Path, run: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE // 5, np.float32), RATE)
+    before = (run / "detector" / "references.parquet").read_bytes()
+    with pytest.raises(DataError, match="nothing can be normal"):
+        add_normals(run, [tmp_path / "silent.wav"], command="x", machine="fan")
+    assert (run / "detector" / "references.parquet").read_bytes() == before
+    both = [tmp_path / "silent.wav", serviced(finished)[0]]
+    done = add_normals(run, both, command="x", machine="fan")
+    assert done.change.machines == {"fan": 1}
+    assert len(done.quarantine) == 1
 
 
 def test_an_interruption_before_the_thresholds_heals(finished: Path, run: Path) -> None:

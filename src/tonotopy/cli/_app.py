@@ -75,6 +75,7 @@ def _run(verb: str, arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         output: Output = module.run([a for a in arguments if a != "--json"])
+        _print(output, as_json)
     except TonotopyError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -85,7 +86,6 @@ def _run(verb: str, arguments: list[str]) -> int:
         return 1
     except OSError as error:
         return _fail(f"{error.filename or 'the disk'}: {error.strerror or error}", 1)
-    _print(output, as_json)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,19 @@ def run(arguments: Sequence[str]) -> Output:
 def _summary(found: dict[str, Any]) -> str:
     scorer = found["scorer"]["class_path"].rpartition(".")[2]
     rate = found["false_alarm_rate"]
-    return f"{len(found['machines'])} machines, {scorer}, {rate:.2%} of normal windows may alarm"
+    line = f"{len(found['machines'])} machines, {scorer}, {rate:.2%} of normal windows may alarm"
+    never = [
+        name
+        for name, machine in found["machines"].items()
+        if machine["thresholds"]["all"]["value"] == math.inf
+    ]
+    if never:
+        line += (
+            f"; {len(never)} of them NEVER ALARM, as they have too few normal clips for that rate "
+            f"({', '.join(never[:3])}{', ...' * (len(never) > 3)}): --threshold gamma, a higher "
+            "rate or more clips"
+        )
+    return line
 
 
 def _show(console: Console, found: dict[str, Any]) -> None:
@@ -83,7 +96,7 @@ def _show(console: Console, found: dict[str, Any]) -> None:
             str(machine["references"]),
             machine["calibrated_on"],
             str(threshold["calibration_clips"]),
-            f"{threshold['value']:.4g}",
+            "never" if threshold["value"] == math.inf else f"{threshold['value']:.4g}",
             f"{machine['false_alarms']} of {machine['test_normals']} in test",
         )
     console.print(table)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tonotopy._errors import UsageError
 from tonotopy.cli._output import Output
@@ -65,7 +65,9 @@ def run(arguments: Sequence[str]) -> Output:
         "tables, file names and folders say.",
     )
     parser.add_argument(
-        "--domain", help="source or target: take its threshold. Default: that for all domains."
+        "--domain",
+        type=Literal["source", "target"],
+        help="Take this domain's threshold. Default: that for all domains.",
     )
     parser.add_argument(
         "--hop",
@@ -141,7 +143,7 @@ def _show(console: Console, files: pl.DataFrame, found: Detection) -> None:
         table.add_row(
             Text(Path(row["path"]).name),
             Text(row["machine"]),
-            row["decision"] if row["decision"] != "unknown" else row["condition"],
+            _said(row),
             windows,
             f"{row['score']:.4g}" if judged else "",
             f"{row['worst_p_value']:.3g}" if judged else "",
@@ -199,3 +201,12 @@ def _terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _said(row: dict[str, Any]) -> str:
+    """Give the decision on a file, or why there is none."""
+    if row["decision"] != "unknown":
+        return str(row["decision"])
+    if row["windows"] == 1 or row["unusable"] == row["windows"]:
+        return str(row["condition"])
+    return f"{row['unusable']} of {row['windows']} not judged"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tonotopy._errors import UsageError
 from tonotopy.cli._output import Output
 from tonotopy.cli._parse import call
 
@@ -26,15 +27,29 @@ def run(arguments: Sequence[str]) -> Output:
                 its validation clips where there is no test.
         """
         from tonotopy.protocols import evaluate_run
+        from tonotopy.protocols.machine_scores import evaluate_detector, has_detector
 
         command = shlex.join(["tonotopy", "evaluate", *arguments])
-        metrics = evaluate_run(run, data, command=command)
+        if not has_detector(run):
+            metrics = evaluate_run(run, data, command=command)
+        elif data is None:
+            metrics = evaluate_detector(run, command=command)
+        else:
+            raise UsageError(
+                f"{run} is an anomaly detector: `tonotopy detect {run} {data}` scores recordings"
+            )
         return Output(metrics, _summary(metrics), lambda console: _show(console, metrics))
 
     return call("evaluate", evaluate, arguments)
 
 
 def _summary(metrics: dict[str, Any]) -> str:
+    if "anomaly" in metrics:
+        found = metrics["anomaly"]["hmean"]
+        line = f"{len(metrics['anomaly']['machines'])} machines"
+        return (
+            line if found is None else f"{line}, AUC {found['auc']:.3f}, pAUC {found['pauc']:.3f}"
+        )
     return f"{metrics['num_clips']} {metrics['split']} clips of {metrics['num_classes']} classes"
 
 
@@ -59,8 +74,30 @@ def _show(console: Console, metrics: dict[str, Any]) -> None:
             properties = ("compactness", "separation", "intra_cv", "inter_cv")
             structure.add_row(distance, pool, *(f"{pools[pool][name]:.4f}" for name in properties))
     console.print(structure)
+    if "anomaly" in metrics:
+        _show_machines(console, metrics["anomaly"]["machines"])
     if "tree" in metrics:
         _show_tree(console, metrics["tree"])
+
+
+def _show_machines(console: Console, machines: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("machine", "false alarms", "detected", "AUC", "pAUC", "best F1", "F1-EV")
+    for name, machine in machines.items():
+        scores = machine["scores"]
+        measured = (
+            [scores["auc"], scores["pauc"], scores["best_f1"]["f1"], scores["f1_ev"]]
+            if scores is not None
+            else []
+        )
+        table.add_row(
+            name,
+            f"{machine['false_alarms']} of {machine['test_normals']}",
+            f"{machine['detected']} of {machine['test_anomalies']}",
+            *(f"{value:.4f}" for value in measured),
+        )
+    console.print(table)
 
 
 def _show_tree(console: Console, tree: dict[str, Any]) -> None:

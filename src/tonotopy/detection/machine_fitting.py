@@ -24,7 +24,7 @@ CalibrateOn = Literal["auto", "held-out", "leave-one-out"]
 
 TRAINED = (
     "but they are of clips that may have trained the model, which score lower than new ones: "
-    "expect several times as many alarms"
+    "expect many times as many alarms"
 )
 """What is added to the promise of leave-one-out scores. Measured on simulated machines: 22 to 29 %
 of alarms where 5 % were promised."""

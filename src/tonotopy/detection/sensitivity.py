@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tonotopy._errors import UsageError
+from tonotopy.audio import fit_length
 
 GAINS_DB = (6.0, -6.0)
 """Another microphone preset, or twice the distance."""
@@ -37,8 +38,8 @@ def sensitivity(
     """Score normal clips as they are, louder, softer, faster and slower.
 
     A robust detector hardly changes its scores; what it rejects when only the gain was turned are
-    false alarms to come. All versions of a clip, the unchanged too, are cut to the same length:
-    that of the fastest.
+    false alarms to come. All versions of a clip have its length: slower ones are cut, and what is
+    missing of faster ones is repeated from their beginning.
 
     Args:
         waveforms: Normal clips (T,) at the model's rate.
@@ -61,8 +62,7 @@ def sensitivity(
         raise UsageError("sensitivity needs at least one normal clip")
     if any(speed <= 0 for speed in speeds):
         raise UsageError(f"speeds must be positive, got {list(speeds)}")
-    lengths = [int(len(wave) / max(1.0, *speeds)) for wave in waveforms]
-    if min(lengths) < 1:
+    if min(len(wave) for wave in waveforms) < 2:
         raise UsageError("sensitivity needs clips of more than one sample")
     changes: dict[str, Callable[[Tensor], Tensor]] = {
         "none": lambda wave: wave,
@@ -73,7 +73,7 @@ def sensitivity(
     plain: Tensor | None = None
     rows = []
     for name, change in changes.items():
-        changed = [change(wave)[:length] for wave, length in zip(waveforms, lengths, strict=True)]
+        changed = [_as_long(change(wave), len(wave)) for wave in waveforms]
         found = scores(changed).detach().double().cpu()
         plain = found if plain is None else plain
         rejected = found > threshold
@@ -89,6 +89,10 @@ def sensitivity(
             }
         )
     return pl.DataFrame(rows)
+
+
+def _as_long(wave: Tensor, length: int) -> Tensor:
+    return torch.from_numpy(fit_length(wave.float().cpu().numpy(), length, "tile"))
 
 
 def _louder(wave: Tensor, decibels: float) -> Tensor:

@@ -60,7 +60,8 @@ class SubclusterAdaCosLoss(AdaptiveScaleLoss):
         scale_mode: `"fixed"`, the default; `"released"`, see `released_subcluster_scale`, for use
             with mixup; `"safe"`, see `adacos_scale`. The last two follow the batches in training
             mode and take O(B · C · S) memory.
-        trainable_centres: Whether the sub-centres are trained, or stay random.
+        trainable_centres: Whether the sub-centres are trained, or stay random. Trained ones of a
+            class merge in long training; random ones keep it spread out.
 
     Examples:
         >>> import torch

@@ -13,7 +13,8 @@ def summarise_files(windows: pl.DataFrame, false_alarm_rate: float) -> pl.DataFr
     more of them exceed the threshold by chance: of n judged windows about n times the false alarm
     rate. So a file is anomalous if as many anomalous windows as it has are less likely than the
     false alarm rate, were windows independent (binomial tail). Single windows of a long recording
-    may still be anomalies: look at `worst_start`.
+    may still be anomalies: look at `worst_start`. A file of which a window could not be judged is
+    never normal.
 
     Args:
         windows: Of `detect_clips`.
@@ -32,13 +33,15 @@ def summarise_files(windows: pl.DataFrame, false_alarm_rate: float) -> pl.DataFr
         count = int((own["decision"] == "anomaly").sum())
         chance = _at_least(count, judged, false_alarm_rate) if judged else None
         anomalous = chance is not None and count > 0 and chance <= false_alarm_rate + 1e-12
+        # Of a file that was not heard whole nobody can say that it is normal.
+        calm = "normal" if judged == len(own) else "unknown"
         worst = scored.row(0, named=True) if len(scored) else {}
         rows.append(
             {
                 "path": path,
                 "machine": own["machine"][0],
                 "condition": own["condition"][0],
-                "decision": "anomaly" if anomalous else "normal" if judged else "unknown",
+                "decision": "anomaly" if anomalous else calm,
                 "windows": len(own),
                 "anomalous": count,
                 "unusable": len(own) - judged,

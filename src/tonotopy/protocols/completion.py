@@ -59,8 +59,9 @@ def _anomaly_summary(found: dict[str, Any]) -> str:
     alarms = sum(machine["false_alarms"] for machine in machines)
     parts = [f"{len(machines)} machines"]
     if normals:
-        promised = f"{found['false_alarm_rate']:.1%} promised"
-        parts.append(f"{alarms} false alarms in {normals} normal test clips ({promised})")
+        kept = all(machine["calibrated_on"] == "held-out" for machine in machines)
+        promised = f"{found['false_alarm_rate']:.1%} promised" if kept else "no promise"
+        parts.append(f"{alarms} false alarms in {normals} normal test windows ({promised})")
     if found["hmean"] is not None:
         parts.append(f"AUC {found['hmean']['auc']:.3f}, pAUC {found['hmean']['pauc']:.3f}")
     silent = sum(machine["thresholds"]["all"]["value"] == math.inf for machine in machines)

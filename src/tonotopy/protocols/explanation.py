@@ -62,6 +62,8 @@ class ExplanationOptions:
     def __post_init__(self) -> None:
         if self.mode not in ("wave", "stft"):
             raise UsageError(f"--mode must be wave or stft, got {self.mode!r}")
+        if self.masks is not None and self.masks < 4:
+            raise UsageError(f"--masks must be at least 4, got {self.masks}")
         if self.masks is not None and self.method == "occlusion":
             raise UsageError("--masks is for --method rise: occlusion hides one patch at a time")
 
@@ -156,8 +158,8 @@ def _explain(
         replace(clip, seconds=clip.seconds + window.start),
         name=name,
         method=options.method,
-        masks=options.masks or QUICK_MASKS,
-        max_masks=None if options.masks else MOST_MASKS,
+        masks=QUICK_MASKS if options.masks is None else options.masks,
+        max_masks=MOST_MASKS if options.masks is None else None,
         fill=options.fill,
         floor=view.floor,
         seed=options.seed,

@@ -25,6 +25,7 @@ from tonotopy.detection import (
     Threshold,
     ThresholdMethod,
 )
+from tonotopy.detection.detector import DETECTOR_FILE
 from tonotopy.embedder import AudioEmbedder
 from tonotopy.extraction import EmbeddingTable
 from tonotopy.metrics import best_f1, f1_ev, harmonic_mean, section_scores
@@ -104,6 +105,8 @@ def calibrate_run(
     config = read_config(run / "config.yaml")
     if config.task != "anomaly":
         raise UsageError(f"{run} is no run of an anomaly detector: train with --task anomaly")
+    if false_alarm_rate is not None and not 0.0 < false_alarm_rate < 1.0:
+        raise UsageError(f"--false_alarm_rate must lie between 0 and 1, got {false_alarm_rate:g}")
     given: dict[str, Any] = {
         "scorer": scorer,
         "false_alarm_rate": false_alarm_rate,
@@ -135,10 +138,20 @@ def _warn_of_broken_promises(detector: Detector) -> None:
         print(
             f"warning: {len(names)} machines ({', '.join(names[:3])}{', ...' * (len(names) > 3)}) "
             f"have too few held-out clips for a false alarm rate of {rate:g}, so their thresholds "
-            "come from clips that trained the model: expect several times as many alarms; hold "
+            "come from clips that trained the model: expect many times as many alarms; hold "
             "more out (--split.val_fraction), record more, or choose a higher rate",
             file=sys.stderr,
         )
+
+
+def has_detector(run: Path) -> bool:
+    """Tell whether a run is of the task `anomaly` and finished."""
+    return (run / FOLDER / DETECTOR_FILE).is_file()
+
+
+def evaluate_detector(run: Path, *, command: str) -> dict[str, Any]:
+    """Measure a detector on the clips of its run again; see `update_run`."""
+    return update_run(run, Detector.load(run), command=command)
 
 
 def update_run(run: Path, detector: Detector, *, command: str) -> dict[str, Any]:
@@ -216,8 +229,8 @@ def anomaly_metrics(scores: pl.DataFrame, detector: Detector) -> dict[str, Any]:
 
     Returns:
         `machines`: for each its counts, thresholds, false-alarm rate on test normals and, where
-        there are anomalies, AUC and pAUC, by domain too, best F1 and F1-EV; `hmean`: harmonic
-        means over the machines of AUC and pAUC; None where there are no anomalies.
+        there are at least two recordings of each condition, AUC and pAUC, by domain too, best F1
+        and F1-EV; `hmean`: harmonic means over these machines of AUC and pAUC, or None.
     """
     machines = {
         name: _machine_metrics(scores.filter(pl.col("machine") == name), detector, name)
@@ -253,7 +266,8 @@ def _machine_metrics(own: pl.DataFrame, detector: Detector, name: str) -> dict[s
         "detected": int(alarms[anomalous].sum()),
         "scores": None,
     }
-    if anomalous.any() and not anomalous.all():
+    recordings = test.group_by("condition").agg(pl.col("path").n_unique())["path"]
+    if len(recordings) == 2 and (recordings > 1).all():  # nothing is claimed from one recording
         normal_scores, anomaly_scores = scores[~anomalous], scores[anomalous]
         found["scores"] = asdict(
             section_scores(name, scores, anomalous, test["domain"].to_list())

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import polars as pl
+import torch
 
-from tonotopy._errors import UsageError
-from tonotopy.clips import window_clips
+from tonotopy._errors import AudioError, DataError, UsageError
+from tonotopy._progress import track
+from tonotopy.clips import ClipTable, window_clips
+from tonotopy.clips.table import QUARANTINE_SCHEMA
 from tonotopy.detection import (
     FOLDER,
     Detector,
@@ -20,11 +22,13 @@ from tonotopy.detection import (
     References,
 )
 from tonotopy.detection.detector import REFERENCES_FILE
-from tonotopy.extraction import embed_clips
-from tonotopy.protocols._window_reading import gather_for
+from tonotopy.protocols._window_reading import gather_for, read_windows
 from tonotopy.protocols.machine_scores import update_run
 
 Domain = Literal["source", "target"]
+
+SHARD = 256
+"""Windows that are held in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +80,47 @@ def add_normals(
             f"{len(strange)} recordings are of no machine that is known, such as "
             f"{strange.paths[0]}: name it with --machine ({', '.join(detector.names[:10])})"
         )
-    with TemporaryDirectory() as folder:
-        table = embed_clips(detector.embedder, clips, Path(folder) / "embeddings.parquet")
-    machines = clips.frame.select("path", "start", "machine")
-    rows = table.frame.join(machines, on=["path", "start"], how="left", nulls_equal=True)
+    rows, unusable = _embed_usable(detector, clips)
+    quarantine = pl.concat([clips.quarantine, unusable])
+    if rows.is_empty():
+        _, reason, detail = quarantine.row(0)
+        raise DataError(
+            f"nothing can be normal here: {len(quarantine)} windows or files cannot be used (the "
+            f"first: {reason}, {detail})"
+        )
     rows = rows.with_columns(
         pl.lit(domain, dtype=pl.String).alias("domain"),
         pl.lit(None, dtype=pl.String).alias("attributes"),
     )
     log = _log(run)
     known = log.register(References.from_frame(rows, detector.embedder), note)
-    return _refit(run, detector, known, log, command, clips.quarantine)
+    return _refit(run, detector, known, log, command, quarantine)
+
+
+def _embed_usable(detector: Detector, clips: ClipTable) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Embed the windows whose signal can be judged; silence must not become normal.
+
+    Returns:
+        Their rows with `embedding`, and the others as a quarantine.
+    """
+    rows, bad = [], []
+    for at in track(range(0, len(clips), SHARD), label="Embedding"):
+        frame = clips.frame.slice(at, SHARD)
+        read = read_windows(detector, frame)
+        usable = [not isinstance(one, AudioError) and one[1] == "usable" for one in read]
+        waves = [torch.from_numpy(one[0]) for one in read if not isinstance(one, AudioError)]
+        states = [one[1] for one in read if not isinstance(one, AudioError)]
+        waves = [wave for wave, state in zip(waves, states, strict=True) if state == "usable"]
+        dim = detector.embedder.embedding_dim
+        vectors = detector.embed(waves) if waves else torch.empty(0, dim)
+        embedding = pl.Series("embedding", vectors.numpy(), dtype=pl.Array(pl.Float32, dim))
+        rows.append(frame.filter(pl.Series(usable)).with_columns(embedding))
+        for path, one in zip(frame["path"], read, strict=True):
+            if isinstance(one, AudioError):
+                bad.append((path, one.reason, one.detail))
+            elif one[1] != "usable":
+                bad.append((path, one[1], "such a window is never normal"))
+    return pl.concat(rows), pl.DataFrame(bad, schema=QUARANTINE_SCHEMA, orient="row")
 
 
 def undo_normals(run: Path, *, command: str, note: str = "") -> NormalChange:
@@ -98,7 +132,7 @@ def undo_normals(run: Path, *, command: str, note: str = "") -> NormalChange:
     detector = Detector.load(run)
     log = _log(run)
     known = log.undo(note)
-    empty = pl.DataFrame(schema={"path": pl.String, "reason": pl.String, "detail": pl.String})
+    empty = pl.DataFrame(schema=QUARANTINE_SCHEMA)
     return _refit(run, detector, known, log, command, empty)
 
 

@@ -45,7 +45,7 @@ class AnomalyOptions:
             `pareto` fit a distribution, for rates that few recordings cannot show.
         calibrate_on: Scores of normal clips that never trained (`held-out`, set by
             `--split.val_fraction`), or of the training clips, each left out in turn
-            (`leave-one-out`), which raises several times as many alarms as promised. `auto` is,
+            (`leave-one-out`), which raises many times as many alarms as promised. `auto` is,
             for each machine, the former where it has enough held-out clips for the false alarm
             rate, and the latter, with a warning, otherwise.
     """
