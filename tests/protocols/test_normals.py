@@ -15,6 +15,7 @@ from tonotopy._components import Component
 from tonotopy._errors import DataError, UsageError
 from tonotopy.audio import decode
 from tonotopy.cli import main
+from tonotopy.clips import ClipTable
 from tonotopy.detection import Detector
 from tonotopy.protocols import complete_run
 from tonotopy.protocols.normals import add_normals, list_changes, undo_normals
@@ -132,6 +133,21 @@ def test_silence_is_never_normal(finished: Path, run: Path, tmp_path: Path) -> N
     done = add_normals(run, both, command="x", machine="fan")
     assert done.change.machines == {"fan": 1}
     assert len(done.quarantine) == 1
+
+
+def test_a_dead_sensor_in_the_training_data_is_no_reference(
+    finished: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = ClipTable.read(run / "clips.parquet")
+    dead = clips.paths[0]
+    before = dead.read_bytes()
+    soundfile.write(dead, np.zeros(RATE // 5, np.float32), RATE)
+    try:
+        assert main(["calibrate", str(run), "--rebuild", "true"]) == 0
+    finally:
+        dead.write_bytes(before)
+    assert "1 of 32 normal windows cannot be judged" in capsys.readouterr().err
+    assert str(dead) not in Detector.load(run).references.frame["path"].to_list()
 
 
 def test_an_interruption_before_the_thresholds_heals(finished: Path, run: Path) -> None:

@@ -88,7 +88,8 @@ def test_machines_become_classes_and_anomalies_never_train(base: FitConfig) -> N
     assert sorted(embedder.tree.leaf_names) == ["fan, id_00", "fan, id_02", "pump, id_00"]
     # The head is that of the loss, over these classes.
     assert embedder.probabilities(torch.randn(2, 32)).shape == (2, 3)
-    assert {"train/subcluster_adacos", "monitor/spread"} <= set(history(run)[0])
+    logged = {"train/subcluster_adacos", "monitor/spread", "monitor/spectrum_norm"}
+    assert logged <= set(history(run)[0])
 
 
 def test_any_front_end_and_encoder_will_do(base: FitConfig) -> None:

@@ -21,6 +21,8 @@ DECODERS = 4
 """Threads that decode ahead; soundfile and soxr release the interpreter's lock."""
 
 Window = tuple[NDArray[np.float32], Condition] | AudioError
+Place = tuple[str, float | None, float]
+"""File, start (None for all of it) and length in seconds."""
 
 
 def gather_for(detector: Detector, audio: Sequence[Path], machine: str | None) -> ClipTable:
@@ -51,20 +53,37 @@ def read_windows(detector: Detector, frame: pl.DataFrame) -> list[Window]:
     Returns:
         For each, samples at the model's rate and their condition, or the reason why not.
     """
-    places = list(zip(frame["path"], clip_starts(frame), frame["seconds"], strict=True))
+    read = partial(_read, detector.embedder.sample_rate, detector.window_seconds)
     with ThreadPoolExecutor(DECODERS) as pool:
-        return list(pool.map(partial(_read, detector), places))
+        return list(pool.map(read, _places(frame)))
 
 
-def _read(detector: Detector, place: tuple[str, float | None, float]) -> Window:
+def window_states(frame: pl.DataFrame, sample_rate: int, expected: float) -> list[str]:
+    """Give the condition of windows, or the reason why one cannot be read; no samples are kept.
+
+    Args:
+        frame: Rows with `path`, `start` and `seconds`.
+        sample_rate: Of the model, in hertz.
+        expected: Seconds of the windows that it scores.
+    """
+
+    def state(place: Place) -> str:
+        window = _read(sample_rate, expected, place)
+        return window.reason if isinstance(window, AudioError) else window[1]
+
+    with ThreadPoolExecutor(DECODERS) as pool:
+        return list(pool.map(state, _places(frame)))
+
+
+def _places(frame: pl.DataFrame) -> list[Place]:
+    return list(zip(frame["path"], clip_starts(frame), frame["seconds"], strict=True))
+
+
+def _read(sample_rate: int, expected: float, place: Place) -> Window:
     path, start, seconds = place
     try:
         return read_window(
-            path,
-            sample_rate=detector.embedder.sample_rate,
-            expected=detector.window_seconds,
-            start=start,
-            seconds=seconds,
+            path, sample_rate=sample_rate, expected=expected, start=start, seconds=seconds
         )
     except AudioError as error:
         return error

@@ -9,7 +9,8 @@ from typing import Any
 from tonotopy._files import write_text
 from tonotopy.protocols.embedding import embed_run
 from tonotopy.protocols.evaluation import evaluate_run
-from tonotopy.protocols.machine_scores import anomaly_metrics, fit_detector, score_run
+from tonotopy.protocols.machine_metrics import anomaly_metrics
+from tonotopy.protocols.machine_scores import fit_detector, score_run
 from tonotopy.protocols.model_card import model_card
 from tonotopy.reporting import write_report
 from tonotopy.training.config import read_config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ from tonotopy.detection import (
     DetectorOptions,
     MachineModel,
     References,
-    Threshold,
     ThresholdMethod,
 )
 from tonotopy.detection.detector import DETECTOR_FILE
 from tonotopy.embedder import AudioEmbedder
 from tonotopy.extraction import EmbeddingTable
-from tonotopy.metrics import best_f1, f1_ev, harmonic_mean, section_scores
+from tonotopy.protocols._window_reading import window_states
 from tonotopy.protocols.embedding import EMBEDDINGS_FILE
 from tonotopy.protocols.evaluation import evaluate_run
+from tonotopy.protocols.machine_metrics import anomaly_metrics
 from tonotopy.reporting import write_report
 from tonotopy.training.config import FitConfig, read_config
 from tonotopy.training.excerpts import excerpt_seconds
@@ -43,7 +43,7 @@ def fit_detector(run: Path, config: FitConfig) -> Detector:
     """Make the detector of a trained run from its own normal clips, and keep it in the run.
 
     Training clips become the references; validation clips, if there are any, are held out to
-    calibrate on.
+    calibrate on. Silent, clipped or otherwise faulty windows are neither.
 
     Raises:
         UsageError: The run has no normal training clip, or an option does not fit.
@@ -58,18 +58,33 @@ def fit_detector(run: Path, config: FitConfig) -> Detector:
         config.anomaly.calibrate_on,
     )
     embedder = AudioEmbedder.from_pretrained(run)
-    trained = table.filter(pl.col("split") == "train")
+    normal = _usable(table.filter(pl.col("split").is_in(["train", "val"])), embedder, options)
+    trained = normal.filter(pl.col("split") == "train")
     labels = trained.explode("label").select("machine", "label").unique().drop_nulls().sort("label")
     detector = Detector.fit(
         embedder,
         References.from_frame(trained, embedder),
-        References.from_frame(table.filter(pl.col("split") == "val"), embedder),
+        References.from_frame(normal.filter(pl.col("split") == "val"), embedder),
         options,
         {name: rows["label"].to_list() for (name,), rows in labels.group_by("machine")},
     )
     detector.save(run)
     _warn_of_broken_promises(detector)
     return detector
+
+
+def _usable(table: pl.DataFrame, embedder: AudioEmbedder, options: DetectorOptions) -> pl.DataFrame:
+    """Leave out windows whose signal cannot be judged: a dead sensor must not become normal."""
+    states = window_states(table, embedder.sample_rate, options.window_seconds)
+    usable = pl.Series([state == "usable" for state in states], dtype=pl.Boolean)
+    if not usable.all():
+        first = int((~usable).arg_max() or 0)
+        print(
+            f"warning: {(~usable).sum()} of {len(table)} normal windows cannot be judged and are "
+            f"no references (the first: {table['path'][first]}, {states[first]})",
+            file=sys.stderr,
+        )
+    return table.filter(usable)
 
 
 def calibrate_run(
@@ -168,7 +183,7 @@ def update_run(run: Path, detector: Detector, *, command: str) -> dict[str, Any]
 
 def described_clips(run: Path, clips: ClipTable) -> pl.DataFrame:
     """Give the embeddings of a run with what its table says of each clip's machine."""
-    described = clips.frame.select(METADATA).with_columns(
+    described = clips.frame.select(*METADATA, "seconds").with_columns(
         pl.Series("path", [str(path) for path in clips.paths], dtype=pl.String),
         pl.Series("start", clip_starts(clips.frame), dtype=pl.Float64),
     )
@@ -218,70 +233,3 @@ def _own_scores(own: pl.DataFrame, machine: MachineModel) -> Tensor:
     joined = joined.join(alone, on=["path", "start"], how="left", nulls_equal=True)
     found = joined.select(pl.coalesce("alone", "score")).to_series()
     return torch.from_numpy(found.to_numpy().copy())
-
-
-def anomaly_metrics(scores: pl.DataFrame, detector: Detector) -> dict[str, Any]:
-    """Measure scores on test clips of which the condition is known.
-
-    Args:
-        scores: Of `score_run`.
-        detector: Whose they are.
-
-    Returns:
-        `machines`: for each its counts, thresholds, false-alarm rate on test normals and, where
-        there are at least two recordings of each condition, AUC and pAUC, by domain too, best F1
-        and F1-EV; `hmean`: harmonic means over these machines of AUC and pAUC, or None.
-    """
-    machines = {
-        name: _machine_metrics(scores.filter(pl.col("machine") == name), detector, name)
-        for name in detector.names
-    }
-    judged = [found["scores"] for found in machines.values() if found["scores"] is not None]
-    return {
-        "scorer": detector.options.scorer.to_dict(),
-        "false_alarm_rate": detector.options.false_alarm_rate,
-        "window_seconds": detector.window_seconds,
-        "machines": machines,
-        "hmean": {
-            name: harmonic_mean([found[name] for found in judged]) for name in ("auc", "pauc")
-        }
-        if judged
-        else None,
-    }
-
-
-def _machine_metrics(own: pl.DataFrame, detector: Detector, name: str) -> dict[str, Any]:
-    machine = detector.machine(name)
-    test = own.filter(pl.col("split") == "test", pl.col("condition").is_not_null())
-    anomalous = torch.from_numpy((test["condition"] == "anomaly").to_numpy().copy())
-    scores = torch.from_numpy(test["score"].to_numpy().copy())
-    alarms = torch.from_numpy(test["anomalous"].to_numpy().copy())
-    found: dict[str, Any] = {
-        "references": len(machine.references),
-        "calibrated_on": machine.calibrated_on,
-        "thresholds": {key: _threshold(value) for key, value in machine.thresholds.items()},
-        "test_normals": int((~anomalous).sum()),
-        "test_anomalies": int(anomalous.sum()),
-        "false_alarms": int(alarms[~anomalous].sum()),
-        "detected": int(alarms[anomalous].sum()),
-        "scores": None,
-    }
-    recordings = test.group_by("condition").agg(pl.col("path").n_unique())["path"]
-    if len(recordings) == 2 and (recordings > 1).all():  # nothing is claimed from one recording
-        normal_scores, anomaly_scores = scores[~anomalous], scores[anomalous]
-        found["scores"] = asdict(
-            section_scores(name, scores, anomalous, test["domain"].to_list())
-        ) | {
-            "best_f1": best_f1(normal_scores, anomaly_scores)._asdict(),
-            "f1_ev": f1_ev(normal_scores, anomaly_scores),
-        }
-    return found
-
-
-def _threshold(threshold: Threshold) -> dict[str, Any]:
-    return {
-        "value": threshold.value,
-        "method": threshold.method,
-        "calibration_clips": len(threshold.scores),
-        "guarantee": threshold.guarantee,
-    }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tonotopy._errors import DataError
 from tonotopy.audio import WaveMixup
 from tonotopy.embedder import AudioEmbedder
+from tonotopy.encoders import TwoBranchNet
 from tonotopy.losses import Loss
 from tonotopy.metrics import effective_rank, relative_spread
 from tonotopy.training.collectives import global_loss
@@ -109,6 +110,11 @@ class AnomalyTask(EmbeddingTask):
         spread = relative_spread(recent)
         rank = effective_rank(recent - recent.mean(dim=0)) if spread > 0 else 0.0
         measured = {"monitor/spread": spread, "monitor/centred_rank": rank}
+        encoder = self.embedder.encoder
+        if isinstance(encoder, TwoBranchNet):
+            # The longer branch decides the cosine, unless both are scaled to one length.
+            spectrum, spectrogram = encoder.branch_norms(recent).mean(dim=0).tolist()
+            measured |= {"monitor/spectrum_norm": spectrum, "monitor/spectrogram_norm": spectrogram}
         self.log_dict(measured, on_step=True, on_epoch=False, rank_zero_only=True)
         if self.one_class and (spread < LEAST_SPREAD or rank < LEAST_RANK):
             raise DataError(
