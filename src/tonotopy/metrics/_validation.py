@@ -65,3 +65,17 @@ def check_classes(labels: Tensor, num_classes: int) -> None:
 def to_units(embeddings: Tensor) -> Tensor:
     """Give (N, D) unit vectors in float64."""
     return unit_vectors(embeddings.to(torch.float64))
+
+
+def checked_units(embeddings: Tensor) -> Tensor:
+    """Give (N, D) unit vectors in float64 on the CPU, or say why that cannot be.
+
+    Raises:
+        UsageError: `embeddings` is not a matrix.
+        DataError: An embedding is not finite.
+    """
+    if embeddings.ndim != 2:
+        raise UsageError(f"expected embeddings (N, D), got {tuple(embeddings.shape)}")
+    embeddings = embeddings.detach().cpu()
+    check_finite(embeddings)
+    return to_units(embeddings)

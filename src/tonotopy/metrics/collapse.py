@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tonotopy._errors import UsageError
-from tonotopy.metrics._validation import check_finite, to_units
+from tonotopy.metrics._validation import check_finite, checked_units
 
 
 def effective_rank(embeddings: Tensor) -> float:
@@ -32,7 +32,7 @@ def effective_rank(embeddings: Tensor) -> float:
         >>> round(effective_rank(torch.eye(3)), 6)
         3.0
     """
-    units = _checked_units(embeddings)
+    units = checked_units(embeddings)
     if not len(units):
         return math.nan
     gram = units.mT @ units if len(units) > units.shape[1] else units @ units.mT
@@ -66,7 +66,7 @@ def mean_pairwise_cosine(embeddings: Tensor) -> float:
         >>> mean_pairwise_cosine(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0]]))
         0.3333333333333333
     """
-    units = _checked_units(embeddings)
+    units = checked_units(embeddings)
     n = len(units)
     if n < 2:
         return math.nan
@@ -104,11 +104,3 @@ def relative_spread(embeddings: Tensor) -> float:
     total = values.square().sum().item()
     apart = (values - values.mean(dim=0)).square().sum().item()
     return math.sqrt(apart / total) if total > 0 else 0.0
-
-
-def _checked_units(embeddings: Tensor) -> Tensor:
-    if embeddings.ndim != 2:
-        raise UsageError(f"expected embeddings (N, D), got {tuple(embeddings.shape)}")
-    embeddings = embeddings.detach().cpu()
-    check_finite(embeddings)
-    return to_units(embeddings)
