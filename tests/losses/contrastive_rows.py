@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Literal
 
 from loss_row import Oracle, Row, Rows, cosine, dot
@@ -18,7 +19,9 @@ from tonotopy.losses import (
     HiMulConLoss,
     Loss,
     NTXentLoss,
+    ProjectedLoss,
     SupConLoss,
+    VICRegLoss,
 )
 
 
@@ -106,6 +109,44 @@ def acl_oracle(reduction: str = "mean_split") -> Oracle:
     return oracle
 
 
+def _learned_acl_oracle(loss: Loss, h: Rows, y: list[Any]) -> float:
+    parameters = dict(loss.named_parameters())
+    weight = parameters["projection.weight"].tolist()
+    temperature = math.exp(-parameters["contrastive.log_scale"].item())
+    z = [[dot(w, row) for w in weight] for row in h]
+    angular = angular_oracle()(loss, h, y)
+    return 0.6 * contrastive_oracle(temperature)(loss, z, y) + 0.4 * angular
+
+
+def projected_oracle(loss: Loss, h: Rows, y: list[Any]) -> float:
+    weight = next(loss.parameters()).tolist()
+    return contrastive_oracle(0.2)(loss, [[dot(w, row) for w in weight] for row in h], y)
+
+
+def vicreg_oracle(loss: Loss, z: Rows, y: list[Any]) -> float:
+    """Pair each clip with the next of its class; weights 25, 25 and 1."""
+    one, other = [], []
+    for label in sorted(set(y) - {-1}):
+        members = [i for i, value in enumerate(y) if value == label]
+        for a, b in pairwise(members):
+            one.append(z[a])
+            other.append(z[b])
+    n, dim = len(one), len(one[0])
+    near = math.fsum(math.dist(p, q) ** 2 for p, q in zip(one, other, strict=True))
+    total = 25 * near / (n * dim)
+    for rows in (one, other):
+        means = [math.fsum(row[k] for row in rows) / n for k in range(dim)]
+        centred = [[x - m for x, m in zip(row, means, strict=True)] for row in rows]
+        c = [
+            [math.fsum(row[i] * row[j] for row in centred) / (n - 1) for j in range(dim)]
+            for i in range(dim)
+        ]
+        hinges = [max(0.0, 1 - math.sqrt(c[k][k] + 1e-4)) for k in range(dim)]
+        total += 25 * math.fsum(hinges) / (2 * dim)
+        total += math.fsum(c[i][j] ** 2 for i in range(dim) for j in range(dim) if i != j) / dim
+    return total
+
+
 def alignment_oracle(alpha: float, t: float, weight: float) -> Oracle:
     def oracle(loss: Loss, z: Rows, y: list[Any]) -> float:
         units = [[x / math.hypot(*row) for x in row] for row in z]
@@ -177,6 +218,26 @@ CONTRASTIVE_ROWS = [
         lambda dim: ACL.published(_projection(dim)),
         acl_oracle("published"),
         rotation_free=False,
+    ),
+    _row(
+        "acl-learnable",
+        lambda dim: ACL(_projection(dim), alpha=0.6, temperature=0.5, learnable_temperature=True),
+        _learned_acl_oracle,
+        rotation_free=False,
+    ),
+    _row(
+        "ntxent-projected",
+        lambda dim: ProjectedLoss(NTXentLoss(), _projection(dim)),
+        projected_oracle,
+        rotation_free=False,
+    ),
+    Row(
+        "vicreg",
+        lambda _: VICRegLoss(),
+        vicreg_oracle,
+        kind="batch",
+        compiles=False,
+        order_matters=True,  # which view of a clip is its first
     ),
     _row(
         "alignment-uniformity",

@@ -32,6 +32,7 @@ from tonotopy.losses.margin_softmax import (
     NormalizedSoftmaxLoss,
     SphereFaceLoss,
 )
+from tonotopy.losses.momentum_contrast import MomentumContrast
 from tonotopy.losses.node_bce import NodeBCELoss
 from tonotopy.losses.node_weights import (
     CountWeighted,
@@ -41,6 +42,7 @@ from tonotopy.losses.node_weights import (
 )
 from tonotopy.losses.ntxent import NTXentLoss
 from tonotopy.losses.orthogonal_projection import OrthogonalProjectionLoss
+from tonotopy.losses.projected import ProjectedLoss, ProjectionHead, ProjectionLoss
 from tonotopy.losses.prototypes import AngularPrototypeLoss, PrototypeLoss
 from tonotopy.losses.quadruplet import QuadrupletLoss
 from tonotopy.losses.rank_based import RankBasedLoss
@@ -49,6 +51,7 @@ from tonotopy.losses.soft_label import SoftLabelLoss
 from tonotopy.losses.subcluster_adacos import SubclusterAdaCosLoss
 from tonotopy.losses.supcon import SupConLoss
 from tonotopy.losses.tree_distance_distribution import TreeDistanceDistributionLoss
+from tonotopy.losses.vicreg import VICRegLoss
 from tonotopy.losses.weighted_sum import Ramp, WeightedSumLoss
 
 __all__ = [
@@ -79,12 +82,16 @@ __all__ = [
     "LeafCrossEntropyLoss",
     "LevelCrossEntropyLoss",
     "Loss",
+    "MomentumContrast",
     "NTXentLoss",
     "NodeBCELoss",
     "NormalizedSoftmaxLoss",
     "OneClassCompactnessLoss",
     "OrthogonalProjectionLoss",
     "PairLoss",
+    "ProjectedLoss",
+    "ProjectionHead",
+    "ProjectionLoss",
     "PrototypeLoss",
     "QuadrupletLoss",
     "RBFSoftmaxLoss",
@@ -96,6 +103,7 @@ __all__ = [
     "SupConLoss",
     "ToMetricLearning",
     "TreeDistanceDistributionLoss",
+    "VICRegLoss",
     "WeightedSumLoss",
     "angular_contrastive_loss",
     "cross_entropy",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tonotopy._errors import UsageError
 from tonotopy.geometry import unit_vectors
 from tonotopy.labels import PairRelations
-from tonotopy.losses._base import Labels, PairLoss, Terms
+from tonotopy.losses._base import Labels, Terms
 from tonotopy.losses.angular_margin_contrastive import (
     REFERENCE_WEIGHTS,
     AngularReduction,
@@ -22,7 +22,9 @@ from tonotopy.losses.angular_margin_contrastive import (
     check_margin,
     check_reduction,
 )
-from tonotopy.losses.supcon import check_temperature, supervised_contrastive_loss
+from tonotopy.losses.ntxent import NTXentLoss
+from tonotopy.losses.projected import ProjectionLoss
+from tonotopy.losses.supcon import supervised_contrastive_loss
 
 
 def angular_contrastive_loss(
@@ -31,7 +33,7 @@ def angular_contrastive_loss(
     relations: PairRelations,
     *,
     alpha: float = 0.3,
-    temperature: float = 0.2,
+    temperature: float | Tensor = 0.2,
     margin: float = 0.5,
     reduction: AngularReduction = "mean_split",
     weights: tuple[float, float] = REFERENCE_WEIGHTS,
@@ -44,7 +46,7 @@ def angular_contrastive_loss(
         z: (N, P) projections of them, not normalised.
         relations: Of the N clips.
         alpha: Share of NT-Xent, in [0, 1].
-        temperature: Of NT-Xent.
+        temperature: Of NT-Xent; a scalar tensor may have a gradient.
         margin: In radians.
         reduction: Of the angular part, as in `AngularMarginContrastiveLoss`.
         weights: Likewise.
@@ -53,7 +55,7 @@ def angular_contrastive_loss(
     Returns:
         Scalar, and the two parts and what can be said about angles.
     """
-    scale = torch.full((), 1.0 / temperature, dtype=z.dtype, device=z.device)
+    scale = 1.0 / torch.as_tensor(temperature, dtype=z.dtype, device=z.device)
     contrastive, _ = supervised_contrastive_loss(unit_vectors(z), relations, scale=scale)
     sums = angle_sums(unit_vectors(h), relations, margin=margin)
     angular = angular_margin_contrastive_loss(
@@ -63,7 +65,7 @@ def angular_contrastive_loss(
     return alpha * contrastive + (1.0 - alpha) * angular, terms
 
 
-class AngularContrastiveLoss(PairLoss):
+class AngularContrastiveLoss(ProjectionLoss):
     """Contrast projections of the views of clips, and put the embeddings a margin apart.
 
     Formula: alpha · NT-Xent(z) + (1 - alpha) · angular margin loss(h), where h are the embeddings
@@ -78,11 +80,12 @@ class AngularContrastiveLoss(PairLoss):
             linear layers with a ReLU between; None contrasts the embeddings themselves. It runs at
             least in float32.
         alpha: Share of NT-Xent, in [0, 1]. Default 0.3.
-        temperature: Of NT-Xent, above 0. Default 0.2.
+        temperature: Of NT-Xent, above 0. Default 0.2; at first, where it is trained.
         margin: In radians, between 0 and pi. Default 0.5.
         reduction: Of the angular part: `"mean_split"`, `"mean_all"` or `"published"`.
         weights: Of its two sides; `"mean_split"` only.
         divisor: Of its sums; `"published"` only.
+        learnable_temperature: Whether the temperature is trained, within [0.01, 1].
 
     Raises:
         UsageError: An argument is out of range, or belongs to another reduction.
@@ -91,7 +94,7 @@ class AngularContrastiveLoss(PairLoss):
         >>> loss = AngularContrastiveLoss(nn.Linear(8, 4))
         >>> value = loss(torch.randn(6, 8), torch.tensor([0, 1, 2, 0, 1, 2]))
         >>> sorted(loss.terms())
-        ['active', 'angular', 'contrastive', 'negative_angle', 'positive_angle']
+        ['active', 'angular', 'contrastive', 'negative_angle', 'positive_angle', 'temperature']
     """
 
     def __init__(
@@ -104,14 +107,14 @@ class AngularContrastiveLoss(PairLoss):
         reduction: AngularReduction = "mean_split",
         weights: tuple[float, float] = REFERENCE_WEIGHTS,
         divisor: float = 25.0,
+        learnable_temperature: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(projection)
         if not 0.0 <= alpha <= 1.0:
             raise UsageError(f"alpha must be in [0, 1], got {alpha}")
-        check_temperature(temperature)
+        self.contrastive = NTXentLoss(temperature, learnable_temperature=learnable_temperature)
         check_margin(margin)
         check_reduction(reduction, weights, divisor)
-        self.projection = projection
         self.alpha = alpha
         self.temperature = temperature
         self.margin = margin
@@ -130,20 +133,21 @@ class AngularContrastiveLoss(PairLoss):
         """
         return cls(projection, reduction="published")
 
-    def compute(self, embeddings: Tensor, labels: Labels) -> tuple[Tensor, Terms]:
-        """Give the loss, its two parts, `contrastive` and `angular`, and terms of the latter."""
-        z = embeddings if self.projection is None else self.projection(embeddings)
-        return angular_contrastive_loss(
-            embeddings,
+    def compare(self, h: Tensor, z: Tensor, labels: Labels) -> tuple[Tensor, Terms]:
+        """Give the loss, its parts `contrastive` and `angular`, angles, and the temperature."""
+        temperature = 1.0 / self.contrastive.scale(z)
+        loss, terms = angular_contrastive_loss(
+            h,
             z,
             self.relations(labels),
             alpha=self.alpha,
-            temperature=self.temperature,
+            temperature=temperature,
             margin=self.margin,
             reduction=self.reduction,
             weights=self.weights,
             divisor=self.divisor,
         )
+        return loss, terms | {"temperature": temperature}
 
     def extra_repr(self) -> str:
         """Say which loss it is."""

@@ -74,12 +74,12 @@ class WeightedSumLoss(Loss):
     @property
     def head(self) -> Head | None:
         """The classifier of the first part that trains one, or None."""
-        heads = (loss.head for loss in self._parts().values())
+        heads = (loss.head for loss in self.parts().values())
         return next((head for head in heads if head is not None), None)
 
     def compute(self, embeddings: Tensor, labels: Labels) -> tuple[Tensor, Terms]:
         """Give the weighted sum and the unweighted parts."""
-        values: Terms = {name: loss(embeddings, labels) for name, loss in self._parts().items()}
+        values: Terms = {name: loss(embeddings, labels) for name, loss in self.parts().items()}
         weighted = [self.weight(name) * value for name, value in values.items()]
         if self.training:
             self.step = self.step + 1
@@ -94,16 +94,17 @@ class WeightedSumLoss(Loss):
 
     def sample_count(self, labels: Tensor) -> Tensor:
         """Give how many clips the parts of kind `"sample"` are the mean over."""
-        return next(iter(self._parts().values())).sample_count(labels)
+        return next(iter(self.parts().values())).sample_count(labels)
 
     def terms(self) -> Terms:
         """Give the unweighted parts of the last call and, as "part/term", the terms of each."""
         terms = super().terms()
-        for name, loss in self._parts().items():
+        for name, loss in self.parts().items():
             terms |= {f"{name}/{term}": value for term, value in loss.terms().items()}
         return terms
 
-    def _parts(self) -> dict[str, Loss]:
+    def parts(self) -> dict[str, Loss]:
+        """Give the losses by their names."""
         return cast("dict[str, Loss]", dict(self.losses.items()))
 
 
