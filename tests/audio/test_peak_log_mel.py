@@ -88,6 +88,21 @@ def test_one_mean_and_deviation_standardise_all_bands() -> None:
         front_end.fit_normalisation([])
 
 
+def test_the_published_divisor_shrinks_with_the_number_of_values() -> None:
+    clips = noise(22050, 50000)
+    values = torch.cat([PeakLogMel()(clip[None])[0].flatten() for clip in clips]).double()
+    front_end = PeakLogMel(divisor="published")
+    front_end.fit_normalisation(iter(clips))
+    expected = (values - values.mean()).square().sum().sqrt() / len(values)
+    torch.testing.assert_close(front_end.std.double(), expected.expand(96), rtol=1e-4, atol=0)
+    torch.testing.assert_close(front_end.mean.double(), values.mean().expand(96))
+    again = build(front_end.component, FrontEnd, "tonotopy.audio")
+    assert isinstance(again, PeakLogMel)
+    assert again.divisor == "published"
+    with pytest.raises(UsageError, match="'true'"):
+        PeakLogMel(divisor="true")  # type: ignore[arg-type]
+
+
 def test_silence_is_finite() -> None:
     front_end = PeakLogMel()
     front_end.fit_normalisation([torch.zeros(100)])

@@ -9,18 +9,21 @@ from torch import Tensor, nn
 
 from tonotopy._components import Configurable
 from tonotopy._errors import UsageError
+from tonotopy.audio._draws import RandomSource, normal_like, uniform
+from tonotopy.audio._valid import valid_positions
 
 
 class Augmentation(Configurable, nn.Module, ABC):
     """A random change that keeps the label; nothing happens in `eval()`."""
 
-    def forward(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor, generator: RandomSource) -> Tensor:
         """Change each clip of a batch at random.
 
         Args:
             x: Waveforms (B, T) or features (B, bins, frames), padded at the end.
             lengths: (B,) valid samples or frames.
-            generator: The only source of randomness, on the device of `x`.
+            generator: The only source of randomness, on the device of `x`; with a
+                `KeyedGenerator` a clip's change does not depend on the rest of the batch.
 
         Returns:
             A tensor of the same shape; the padding stays as it was.
@@ -28,7 +31,7 @@ class Augmentation(Configurable, nn.Module, ABC):
         return self.change(x, lengths, generator) if self.training else x
 
     @abstractmethod
-    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def change(self, x: Tensor, lengths: Tensor, generator: RandomSource) -> Tensor:
         """Do the random change; see `forward`."""
 
 
@@ -55,11 +58,11 @@ class Gain(WaveAugmentation):
         self.low = low
         self.high = high
 
-    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def change(self, x: Tensor, lengths: Tensor, generator: RandomSource) -> Tensor:
         """Scale each clip."""
-        decibels = self.low + (self.high - self.low) * _uniform(x, generator)
-        factor = (10.0 ** (decibels / 20.0))[:, None]
-        return x * factor.where(_valid(x, lengths), 1.0)
+        decibels = self.low + (self.high - self.low) * uniform(x, generator)
+        factor = (10.0 ** (decibels / 20.0)).to(x.dtype)[:, None]
+        return x * factor.where(valid_positions(x, lengths), 1.0)
 
 
 class TimeShift(WaveAugmentation):
@@ -75,9 +78,9 @@ class TimeShift(WaveAugmentation):
             raise UsageError(f"TimeShift: expected a fraction from 0 to 1, got {fraction:g}")
         self.fraction = fraction
 
-    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def change(self, x: Tensor, lengths: Tensor, generator: RandomSource) -> Tensor:
         """Rotate each clip within its valid samples."""
-        turns = self.fraction * (2.0 * _uniform(x, generator) - 1.0)
+        turns = self.fraction * (2.0 * uniform(x, generator) - 1.0)
         shifts = (turns * lengths).long().tolist()
         rotated = x.clone()
         # Row by row: one gather for all would need an index as large as the waveforms, eight bytes
@@ -102,14 +105,13 @@ class AddNoise(WaveAugmentation):
         self.low = low
         self.high = high
 
-    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def change(self, x: Tensor, lengths: Tensor, generator: RandomSource) -> Tensor:
         """Add noise to the valid samples; a silent clip stays silent."""
-        valid = _valid(x, lengths)
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        noise = noise.where(valid, 0.0)
-        decibels = self.low + (self.high - self.low) * _uniform(x, generator)
-        power = x.where(valid, 0.0).square().sum(dim=1) / noise.square().sum(dim=1).clamp_min(1e-12)
-        return x + noise * (power * 10.0 ** (-decibels / 10.0)).sqrt()[:, None]
+        valid = valid_positions(x, lengths)
+        noise = normal_like(x, generator).where(valid, 0.0)
+        decibels = self.low + (self.high - self.low) * uniform(x, generator)
+        power = _energy(x.where(valid, 0.0)) / _energy(noise).clamp_min(1e-12)
+        return x + noise * (power * 10.0 ** (-decibels / 10.0)).sqrt().to(x.dtype)[:, None]
 
 
 class SpecAugment(FeatureAugmentation):
@@ -140,9 +142,9 @@ class SpecAugment(FeatureAugmentation):
         self.frequency_masks = frequency_masks
         self.time_masks = time_masks
 
-    def change(self, x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def change(self, x: Tensor, lengths: Tensor, generator: RandomSource) -> Tensor:
         """Blank bands and stretches of each clip."""
-        valid = _valid(x, lengths)
+        valid = valid_positions(x, lengths)
         bins = lengths.new_full((len(x),), x.shape[1])
         masked = torch.zeros_like(x, dtype=torch.bool)
         for _ in range(self.frequency_masks):
@@ -151,8 +153,8 @@ class SpecAugment(FeatureAugmentation):
             widest = (lengths // 2).clamp_max(self.time_width)
             masked |= _stretch(lengths, widest, x.shape[2], generator)[:, None, :]
         count = (lengths * x.shape[1]).clamp_min(1)
-        mean = x.where(valid, 0.0).sum(dim=(1, 2)) / count
-        return x.where(~masked | ~valid, mean[:, None, None])
+        mean = x.where(valid, 0.0).sum(dim=(1, 2), dtype=_wide(x)) / count
+        return x.where(~masked | ~valid, mean.to(x.dtype)[:, None, None])
 
 
 class Mixup(nn.Module):
@@ -209,20 +211,18 @@ def _beta(alpha: float, count: int, generator: torch.Generator, device: torch.de
     return torch.sigmoid(logarithms[0] - logarithms[1])
 
 
-def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(len(x), generator=generator, device=x.device)
+def _energy(x: Tensor) -> Tensor:
+    return x.to(_wide(x)).square().sum(dim=1)
 
 
-def _valid(x: Tensor, lengths: Tensor) -> Tensor:
-    mask = torch.arange(x.shape[-1], device=x.device) < lengths[:, None]
-    return mask if x.ndim == 2 else mask[:, None, :]
+def _wide(x: Tensor) -> torch.dtype:
+    """Give the type of sums: those of 16 bits overflow."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
-def _stretch(
-    lengths: Tensor, widest: int | Tensor, size: int, generator: torch.Generator
-) -> Tensor:
+def _stretch(lengths: Tensor, widest: int | Tensor, size: int, generator: RandomSource) -> Tensor:
     """Mark one random stretch within each clip's `lengths`, (B, size) bool."""
-    draws = torch.rand(2, len(lengths), generator=generator, device=lengths.device)
+    draws = uniform(lengths, generator, 2)
     width = (draws[0] * (torch.as_tensor(widest, device=lengths.device) + 1)).long()
     start = (draws[1] * (lengths - width + 1).clamp_min(1)).long()
     positions = torch.arange(size, device=lengths.device)

@@ -122,12 +122,12 @@ class LogMel(FrontEnd):
         """
         if self.normalise != "dataset":
             return
-        mean, variance = self._band_statistics(waveforms)
+        mean, variance, _ = self._band_statistics(waveforms)
         self.mean.copy_(mean)
         self.std.copy_(variance.where(variance > 1e-8, 1.0).sqrt())
 
-    def _band_statistics(self, waveforms: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-        """Give each band's mean and variance over all frames of all clips, in float64."""
+    def _band_statistics(self, waveforms: Iterable[Tensor]) -> tuple[Tensor, Tensor, int]:
+        """Give each band's mean and variance over all frames, in float64, and their number."""
         count = 0
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         squares = torch.zeros_like(total)
@@ -140,7 +140,7 @@ class LogMel(FrontEnd):
         if count == 0:
             raise UsageError("fit_normalisation needs at least one waveform")
         mean = total / count
-        return mean, squares / count - mean.square()
+        return mean, squares / count - mean.square(), count
 
     def _log_mel(self, waveforms: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Give features (B, bins, F), which of them are of the clip (B, 1, F), and frames (B,)."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from tonotopy._errors import UsageError
 from tonotopy.audio.log_mel import LogMel
+
+Divisor = Literal["deviation", "published"]
 
 QUIETEST_PEAK = 0.005
 """Added to the peak, so that a clip of faint noise is not made loud."""
@@ -24,6 +29,12 @@ class PeakLogMel(LogMel):
     Made for 22,050 Hz: transforms of 2,048 samples under Hamming windows of 660, 96 Slaney bands
     of equal height from 50 to 10,500 Hz. One second has 101 frames.
 
+    Args:
+        divisor: What centred values are divided by: their `"deviation"`, sqrt(sum of squares / n);
+            or, to compare with the authors' code, sqrt(sum of squares) / n as there, which for
+            their data makes inputs some 36,000 times too large, and lets the scale depend on the
+            number n of values: `"published"`.
+
     Source: Wang et al., "Self-supervised learning of audio representations using angular
     contrastive loss", ICASSP 2023, which
     takes it from Fonseca et al., "Unsupervised Contrastive Learning of Sound Event
@@ -35,7 +46,7 @@ class PeakLogMel(LogMel):
         (torch.Size([2, 96, 201]), [201, 101])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, divisor: Divisor = "deviation") -> None:
         super().__init__(
             sample_rate=22050,
             n_fft=2048,
@@ -50,10 +61,15 @@ class PeakLogMel(LogMel):
             normalise="dataset",
             window="hamming",
         )
+        if divisor not in get_args(Divisor):
+            raise UsageError(
+                f"divisor: expected one of {', '.join(get_args(Divisor))}, got {divisor!r}"
+            )
+        self.divisor = divisor
 
     @torch.no_grad()
     def fit_normalisation(self, waveforms: Iterable[Tensor]) -> None:
-        """Learn the mean and deviation of all values of the training clips.
+        """Learn the mean and the divisor of all values of the training clips.
 
         Args:
             waveforms: (T,) each; read once, one at a time.
@@ -61,11 +77,13 @@ class PeakLogMel(LogMel):
         Raises:
             UsageError: There is no waveform.
         """
-        means, variances = self._band_statistics(waveforms)
+        means, variances, frames = self._band_statistics(waveforms)
         mean = means.mean()
         variance = variances.mean() + means.var(correction=0)
         self.mean.fill_(mean)
         self.std.fill_(variance.where(variance > 1e-8, 1.0).sqrt())
+        if self.divisor == "published":
+            self.std /= math.sqrt(frames * self.num_bins)
 
     def _surround(self, waveforms: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         count, longest = waveforms.shape
