@@ -21,6 +21,7 @@ from tonotopy.datasets import DATASETS, PublicDataset, find_dataset
         ("speech_commands", "speech-commands"),
         ("IEMOCAP", "iemocap"),
         ("fsdd", "fsdd"),
+        ("FSDnoisy18k", "fsdnoisy18k"),
         ("NSynth", "nsynth"),
         ("OrchideaSOL", "orchideasol"),
         ("TinySOL", "tinysol"),

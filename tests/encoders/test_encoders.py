@@ -15,6 +15,7 @@ from tonotopy.encoders import (
     ConvNet,
     Encoder,
     MaxPoolConvNet,
+    PatchConvNet,
     PatchCRNN,
     PatchResNet18,
     PatchVGG,
@@ -30,6 +31,7 @@ MAKERS: dict[str, Callable[[], Encoder]] = {
     "MaxPoolConvNet": lambda: MaxPoolConvNet(NUM_BINS, embedding_dim=24, width=4),
     "CRNN": lambda: CRNN(NUM_BINS, hidden_size=8),
     "PatchVGG": lambda: PatchVGG(NUM_BINS, embedding_dim=24, patch_frames=20, patch_hop=10),
+    "PatchConvNet": lambda: PatchConvNet(NUM_BINS, dropout=0.2, patch_frames=20, patch_hop=10),
     "PatchCRNN": lambda: PatchCRNN(NUM_BINS, hidden_size=8, patch_frames=20, patch_hop=10),
     "PatchResNet18": lambda: PatchResNet18(NUM_BINS, width=4, patch_frames=20, patch_hop=10),
 }

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tonotopy._errors import UsageError
-from tonotopy.encoders import Encoder, PatchCRNN, PatchResNet18, PatchVGG
+from tonotopy.encoders import Encoder, PatchConvNet, PatchCRNN, PatchResNet18, PatchVGG
 from tonotopy.encoders._patches import PATCHES_AT_ONCE, cut_patches
 
 
@@ -45,6 +45,12 @@ def test_published_sizes() -> None:
     encoder = PatchResNet18(96)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == published
     assert encoder.embedding_dim == 512
+    supervised = PatchConvNet(96)
+    biases = 24 + 48  # before normalisations, which take them away
+    classifier = 64 * 20 + 20
+    count = sum(parameter.numel() for parameter in supervised.parameters())
+    assert count + biases + classifier == 531_238
+    assert supervised.linear.in_features == 6_912
 
 
 def test_the_crnn_gives_the_product_of_both_directions_at_the_last_frame() -> None:
@@ -66,9 +72,37 @@ def test_the_crnn_gives_the_product_of_both_directions_at_the_last_frame() -> No
         torch.testing.assert_close(got, last * backward(sequence[:, 1]))
 
 
+def test_the_supervised_network_activates_before_and_after_its_convolutions() -> None:
+    """Layer by layer from the paper's text, with normalisations that have seen data."""
+    torch.manual_seed(0)
+    encoder = PatchConvNet(96)
+    patches = torch.randn(3, 1, 100, 96)
+    with torch.no_grad():
+        encoder(torch.randn(4, 96, 100) + 1.0)  # running statistics that are not 0 and 1
+        encoder.eval()
+        raw: list[torch.Tensor] = []
+        handle = encoder.convs[2].register_forward_hook(lambda _, __, out: raw.append(out))
+        got = encoder.embed_patches(patches)
+        handle.remove()
+        x = encoder.input_norm(patches).relu()
+        x = encoder.norms[0](encoder.convs[0](x)).relu()
+        assert x.shape == (3, 24, 100, 96)
+        x = encoder.pooled_norms[0](torch.nn.functional.max_pool2d(x, (4, 2))).relu()
+        x = encoder.norms[1](encoder.convs[1](x)).relu()
+        assert x.shape == (3, 48, 25, 48)
+        x = encoder.pooled_norms[1](torch.nn.functional.max_pool2d(x, (4, 2))).relu()
+        x = encoder.convs[2](x)
+        assert x.shape == (3, 48, 6, 24)
+        torch.testing.assert_close(raw[0], x)
+        assert (x < 0).any()  # neither normalised nor rectified
+        x = encoder.norms[2](x).relu().flatten(1)
+        torch.testing.assert_close(got, encoder.linear(x).relu())
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: PatchConvNet(3), "at least 4 bins and 16 frames, got 3 and 100"),
         (lambda: PatchVGG(7), "at least 8 bins and 8 frames, got 7 and 101"),
         (lambda: PatchCRNN(39), "at least 40 bins and 8 frames, got 39 and 101"),
         (lambda: PatchVGG(8, patch_frames=7), "got 8 and 7"),

@@ -25,6 +25,7 @@ def datasets(
     *,
     get: Path | None = None,
     load: Path | None = None,
+    subsets: list[str] | None = None,
     out: Path | None = None,
 ) -> Output:
     """List public data sets; describe one; fetch it; turn it into a table of clips.
@@ -33,6 +34,8 @@ def datasets(
         name: Name of one data set. Default: list all.
         get: Fetch it into this folder; an interrupted download goes on.
         load: Read it from this folder, in its official layout, and write its table of clips.
+        subsets: With --load, take only the clips of these official subsets, as in
+            `[noisy, test]`. Default: all clips.
         out: The table to write with --load. Default: NAME.parquet in the current folder.
     """
     from tonotopy.datasets import DATASETS, find_dataset
@@ -46,7 +49,7 @@ def datasets(
         summary = f"{dataset.name} lies in {folder}; next: tonotopy datasets {name} --load {folder}"
         return Output({"name": dataset.name, "folder": str(folder)}, summary)
     if load is not None:
-        clips = dataset.load(load)
+        clips = dataset.load(load, subsets or ())
         table = out or Path(f"{dataset.name}.parquet")
         clips.write(table)
         aside = f", {len(clips.quarantine)} files set aside" if len(clips.quarantine) else ""
@@ -67,6 +70,7 @@ def _describe(dataset: PublicDataset) -> dict[str, Any]:
         "citation": dataset.citation,
         "homepage": dataset.homepage,
         "layout": ", ".join(dataset.layout),
+        "subsets": ", ".join(dataset.subsets) or "none",
         "get": dataset.request or ", ".join(archive.url for archive in dataset.archives),
         "checksum": _checksum(dataset),
     }

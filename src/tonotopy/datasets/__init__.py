@@ -17,6 +17,7 @@ from tonotopy.datasets.dcase_task2 import (
 from tonotopy.datasets.download import Archive
 from tonotopy.datasets.esc50 import ESC50
 from tonotopy.datasets.fsdd import FSDD
+from tonotopy.datasets.fsdnoisy18k import FSDNOISY18K
 from tonotopy.datasets.iemocap import IEMOCAP
 from tonotopy.datasets.nsynth import NSYNTH
 from tonotopy.datasets.orchideasol import ORCHIDEASOL
@@ -36,6 +37,7 @@ DATASETS = (
     DCASE2024_TASK2,
     ESC50,
     FSDD,
+    FSDNOISY18K,
     IEMOCAP,
     NSYNTH,
     ORCHIDEASOL,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import polars as pl
 
 from tonotopy._errors import UsageError
 from tonotopy.clips import ClipTable
@@ -28,6 +30,7 @@ class PublicDataset:
         loader: Folder to clips.
         archives: What `get` fetches, all into one folder; empty where it cannot or may not.
         request: How to get it instead, in words.
+        subsets: Name of an official subset to the clips that belong to it.
     """
 
     name: str
@@ -41,22 +44,32 @@ class PublicDataset:
     loader: Callable[[Path], ClipTable]
     archives: tuple[Archive, ...] = ()
     request: str = ""
+    subsets: Mapping[str, pl.Expr] = field(default_factory=dict)
 
-    def load(self, folder: Path | str) -> ClipTable:
+    def load(self, folder: Path | str, subsets: Sequence[str] = ()) -> ClipTable:
         """Read the data set from its official layout.
 
         Files that a table names and that are missing or damaged are in the table's quarantine.
 
         Args:
             folder: The folder that holds what `layout` lists.
+            subsets: Names of subsets, of which a clip must be in one. Default: all clips.
 
         Raises:
             UsageError: The folder has another layout; the message says what was expected where.
+                Or there is no such subset.
             DataError: An official table is damaged, or no clip can be used.
         """
         folder = Path(folder)
+        for name in subsets:
+            if name not in self.subsets:
+                there = f"there are: {', '.join(self.subsets)}" if self.subsets else "it has none"
+                raise UsageError(f"{self.name} has no subset {name!r}; {there}")
         check_layout(folder, self.layout, self.name)
-        return self.loader(folder)
+        clips = self.loader(folder)
+        if not subsets:
+            return clips
+        return clips.filter(pl.any_horizontal([self.subsets[name] for name in subsets]))
 
     def get(self, folder: Path | str) -> Path:
         """Fetch and unpack the data set; an interrupted download goes on.

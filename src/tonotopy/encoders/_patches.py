@@ -31,12 +31,17 @@ def cut_patches(
     Returns:
         The patches (N, P, F), those of a clip side by side, and the clip (N,) of each.
     """
-    counts = 1 + (lengths - patch_frames).clamp_min(0) // patch_hop
+    counts = patch_counts(lengths, patch_frames, patch_hop)
     clips = torch.arange(len(features), device=features.device).repeat_interleave(counts)
     first = (counts.cumsum(0) - counts)[clips]
     starts = (torch.arange(len(clips), device=features.device) - first) * patch_hop
     frames = starts[:, None] + torch.arange(patch_frames, device=features.device)
     return features[clips[:, None], :, frames % lengths[clips, None]], clips
+
+
+def patch_counts(lengths: Tensor, patch_frames: int, patch_hop: int) -> Tensor:
+    """Give how many patches `cut_patches` makes of clips of `lengths` (B,) frames, (B,)."""
+    return 1 + (lengths - patch_frames).clamp_min(0) // patch_hop
 
 
 def mean_of_patches(vectors: Tensor, clips: Tensor, count: int) -> Tensor:
@@ -62,6 +67,24 @@ class PatchEncoder(Encoder, ABC):
         check_patches(type(self).__name__, patch_frames, patch_hop)
         self.patch_frames = patch_frames
         self.patch_hop = patch_hop
+
+    def patch_counts(self, lengths: Tensor) -> Tensor:
+        """Give how many patches there are of clips of `lengths` (B,) frames, (B,)."""
+        return patch_counts(lengths, self.patch_frames, self.patch_hop)
+
+    def average_patches(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Average what was made of each patch over its clip.
+
+        Args:
+            vectors: (N, D), those of a clip side by side.
+            lengths: (B,) frames of the clips.
+
+        Returns:
+            (B, D).
+        """
+        counts = self.patch_counts(lengths.to(vectors.device))
+        clips = torch.arange(len(counts), device=vectors.device).repeat_interleave(counts)
+        return mean_of_patches(vectors, clips, len(counts))
 
     @abstractmethod
     def embed_patches(self, patches: Tensor) -> Tensor:
