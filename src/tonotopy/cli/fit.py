@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 DESCRIPTION = """\
-Train a model on labelled clips, evaluate it and write its report.
+Train a model on clips, evaluate it and write its report.
 
     tonotopy fit FOLDER                                 sub-folders are the labels
     tonotopy fit FOLDER --preset add                    cross-entropy + angular distance loss
     tonotopy fit FOLDER --task tree                     nested sub-folders are a taxonomy
     tonotopy fit FOLDER --preset rbl                    a taxonomy, learnt by the rank-based loss
     tonotopy fit FOLDER --task anomaly                  machines in normal condition, to be watched
+    tonotopy fit FOLDER --task self-supervised          no labels at all
+    tonotopy fit FOLDER --pretrained runs/OTHER         go on from the encoder of another run
     tonotopy fit FOLDER --encoder '{class_path: ResNet18, init_args: {width: 32}}'
     tonotopy fit FOLDER --preset accurate --print_config > my.yaml
     tonotopy fit --config my.yaml
@@ -108,14 +110,15 @@ def _parser(presets: list[Path]) -> ArgumentParser:
 def _chosen_presets(arguments: Sequence[str]) -> list[Path]:
     """Find the presets before parsing: they are the defaults of all other options."""
     names: list[str] = []
-    anomaly = "--task=anomaly" in arguments or ("--task", "anomaly") in pairwise(arguments)
     for position, argument in enumerate(arguments):
         if argument == "--preset" and position + 1 < len(arguments):
             names += arguments[position + 1].split(",")
         elif argument.startswith("--preset="):
             names += argument.removeprefix("--preset=").split(",")
-    if anomaly and not any(name.startswith("anomaly") for name in names):
-        names.insert(0, "anomaly")  # the task's own defaults, such as its encoder
+    for task in ("anomaly", "self-supervised"):
+        asked = f"--task={task}" in arguments or ("--task", task) in pairwise(arguments)
+        if asked and not any(name.startswith(task) for name in names):
+            names.insert(0, task)  # the task's own defaults, such as its augmentations
     return [preset_file(name) for name in names]
 
 

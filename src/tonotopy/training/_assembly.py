@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import polars as pl
 import torch
 from torch import Tensor, nn
 
-from tonotopy._components import build, find_class
+from tonotopy._components import Component, build, find_class
 from tonotopy._errors import DataError, UsageError
 from tonotopy._progress import track
-from tonotopy.audio import AudioCache, Augmentation, FrontEnd, Mixup, Waveform, default_cache
+from tonotopy.audio import AudioCache, Augmentation, FrontEnd, Mixup, default_cache
 from tonotopy.clips import BatchSampler, ClipDataset, ClipTable
 from tonotopy.embedder import AudioEmbedder
-from tonotopy.encoders import Encoder
 from tonotopy.labels import LabelTree, display_name
 from tonotopy.losses import Loss, WeightedSumLoss
 from tonotopy.training._anomaly_assembly import (
@@ -26,9 +25,11 @@ from tonotopy.training._anomaly_assembly import (
     loss_classes,
     start_centres,
 )
+from tonotopy.training._pretrained import build_network
 from tonotopy.training.config import FitConfig
 from tonotopy.training.data import ClipDataModule
 from tonotopy.training.excerpts import excerpt_seconds
+from tonotopy.training.intermediate import intermediate_losses
 from tonotopy.training.node_counts import NodeCounts
 from tonotopy.training.task import EmbeddingTask
 
@@ -53,13 +54,26 @@ def assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDa
     if config.optimiser.schedule == "plateau" and not val_rows:
         raise UsageError("--optimiser.schedule plateau needs validation clips: set --split")
 
-    sampler = _sampler(config, tree, leaves[train_rows], codes[train_rows])
+    sampler = make_sampler(config, tree, leaves[train_rows], codes[train_rows])
     counts = NodeCounts(tree, codes[train_rows]) if config.class_weights else None
-    front_end, encoder = _build_network(config, excerpt_seconds(config, clips))
-    parts = _build_losses(config, tree, encoder.embedding_dim)
+    front_end, encoder = build_network(config, excerpt_seconds(config, clips))
+    parts = _build_losses(config, config.losses, tree, encoder.embedding_dim)
     if counts is not None:
         counts.apply(nn.ModuleList(parts.values()), sampler().epoch_batches(0))
-    loss = WeightedSumLoss(parts, config.loss_weights)
+    weights = {name: config.loss_weights[name] for name in parts if name in config.loss_weights}
+    loss = WeightedSumLoss(parts, weights)
+    if config.freeze_encoder and not list(loss.parameters()):
+        raise UsageError(
+            "--freeze_encoder leaves nothing to train: none of the losses has a classifier"
+        )
+    intermediate = intermediate_losses(
+        config,
+        front_end,
+        encoder,
+        partial(_build_losses, config, config.intermediate.losses, tree),
+        num_classes=tree.num_leaves,
+        seconds=excerpt_seconds(config, clips),
+    )
     # A head that tells exchanged clips from others is no classifier of the one class there is.
     head = loss.head if loss_classes(config, tree) == tree.num_leaves else None
     if head is None and config.monitor == "val/accuracy":
@@ -69,7 +83,7 @@ def assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDa
     embedder = AudioEmbedder(front_end, encoder, head=head, tree=tree)
     if config.task == "anomaly":
         embedder.window_seconds = WHOLE_WINDOWS * excerpt_seconds(config, clips)
-    train, val = _datasets(config, clips, front_end, train_rows, val_rows)
+    train, val = clip_datasets(config, clips, front_end, train_rows, val_rows)
     start_centres(parts.values(), embedder, train)
     augmentations = [build(a, Augmentation, "tonotopy.audio") for a in config.augmentations]
     if config.task == "anomaly":
@@ -83,20 +97,14 @@ def assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDa
             augmentations=augmentations,
             mixup=Mixup(config.mixup_alpha) if config.mixup_alpha else None,
             node_counts=counts,
+            freeze_encoder=config.freeze_encoder,
+            intermediate=intermediate,
             seed=config.seed,
         )
     return task, ClipDataModule(train, val, sampler, workers=config.workers)
 
 
-def _build_network(config: FitConfig, seconds: float) -> tuple[FrontEnd, Encoder]:
-    front_end = build(config.front_end, FrontEnd, "tonotopy.audio", seconds=seconds)
-    known = {"num_bins": front_end.num_bins, "sample_rate": front_end.sample_rate}
-    if isinstance(front_end, Waveform):
-        known["num_samples"] = front_end.num_samples
-    return front_end, build(config.encoder, Encoder, "tonotopy.encoders", **known)
-
-
-def _datasets(
+def clip_datasets(
     config: FitConfig,
     clips: ClipTable,
     front_end: FrontEnd,
@@ -115,12 +123,13 @@ def _datasets(
         seed=config.seed,
     )
     _decode_all(clips, cache)
-    _fit_normalisation(front_end, clips, cache, train_rows)
+    if config.pretrained is None:  # its encoder knows features as its front end gives them
+        _fit_normalisation(front_end, clips, cache, train_rows)
     return train, ClipDataset(clips, cache, rows=val_rows) if val_rows else None
 
 
-def _sampler(
-    config: FitConfig, tree: LabelTree, leaves: Tensor, codes: Tensor
+def make_sampler(
+    config: FitConfig, tree: LabelTree | None, leaves: Tensor, codes: Tensor
 ) -> Callable[..., BatchSampler]:
     """Give what makes the batch sampler when it is told `rank` and `world_size`."""
     assert config.batches is not None, "the configuration fills in its default"
@@ -179,8 +188,10 @@ def _warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _build_losses(config: FitConfig, tree: LabelTree, embedding_dim: int) -> dict[str, Loss]:
-    for component in config.losses.values():
+def _build_losses(
+    config: FitConfig, losses: Mapping[str, Component], tree: LabelTree, embedding_dim: int
+) -> dict[str, Loss]:
+    for component in losses.values():
         _check_task(find_class(component.class_path, Loss, "tonotopy.losses"), config.task)
     return {
         name: build(
@@ -191,7 +202,7 @@ def _build_losses(config: FitConfig, tree: LabelTree, embedding_dim: int) -> dic
             embedding_dim=embedding_dim,
             tree=tree,
         )
-        for name, component in config.losses.items()
+        for name, component in losses.items()
     }
 
 

@@ -16,13 +16,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from tonotopy._errors import UsageError
 from tonotopy.clips import ClipTable, load_clips
-from tonotopy.embedder import AudioEmbedder
 from tonotopy.training._anomaly_data import machine_clips
 from tonotopy.training._assembly import assemble
+from tonotopy.training._pretrained import with_pretrained
+from tonotopy.training._self_supervised_assembly import assemble_self_supervised, unlabelled_clips
 from tonotopy.training.callbacks import BEST, LAST, CollapseMonitor, EpochLog, RunCheckpoints
 from tonotopy.training.checkpoint_io import SafetensorsCheckpointIO, read_state_dict
 from tonotopy.training.config import FitConfig, read_config, write_config
 from tonotopy.training.data import ClipDataModule
+from tonotopy.training.self_supervised_task import several_classes
 from tonotopy.training.splitting import split_by
 from tonotopy.training.task import EmbeddingTask
 
@@ -49,10 +51,11 @@ def fit(config: FitConfig) -> Path:
             f"the run folder {run} exists already: go on with it by `tonotopy fit --resume {run}`, "
             "or choose another with --run"
         )
+    config = with_pretrained(config)
     clips = _load(config)
     config = replace(config, data=config.data.resolve(), run=run.resolve())
     # Before anything is written: what is wrong with the data or the options shows here.
-    task, data = assemble(config, clips)
+    task, data = _assemble(config, clips)
     write_config(config, run / CONFIG_FILE)
     clips.write(run / CLIPS_FILE)
     return _train(config, task, data)
@@ -72,23 +75,33 @@ def resume(run: Path) -> Path:
     table = ClipTable.read(clips) if clips.is_file() else _load(config)
     if not clips.is_file():
         table.write(clips)
-    return _train(config, *assemble(config, table))
+    if (run / CHECKPOINTS / LAST).is_file():
+        config = replace(config, pretrained=None)  # the checkpoint holds the weights that count
+    return _train(config, *_assemble(config, table))
 
 
 def _load(config: FitConfig) -> ClipTable:
     if config.task == "anomaly":
         return machine_clips(load_clips(config.data, labelled=False), config)
+    if config.task == "self-supervised":
+        return unlabelled_clips(load_clips(config.data, labelled=False), config)
     clips = load_clips(config.data)
     return clips.with_columns(split_by(clips, config.split, seed=config.seed).alias("split"))
 
 
+def _assemble(config: FitConfig, clips: ClipTable) -> tuple[EmbeddingTask, ClipDataModule]:
+    if config.task == "self-supervised":
+        return assemble_self_supervised(config, clips)
+    return assemble(config, clips)
+
+
 def _train(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> Path:
     run = config.run_folder
-    monitor = _monitor(config, task.embedder) if data.has_val else None
+    monitor = _monitor(config, task, data) if data.has_val else None
     checkpoints = RunCheckpoints(
         run / CHECKPOINTS,
         monitor,
-        mode="min" if config.monitor == "val/loss" else "max",
+        mode="min" if monitor == "val/loss" else "max",
         patience=config.patience,
         minutes=config.checkpoint_minutes,
     )
@@ -106,10 +119,13 @@ def _train(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> Path
     return run
 
 
-def _monitor(config: FitConfig, embedder: AudioEmbedder) -> str:
+def _monitor(config: FitConfig, task: EmbeddingTask, data: ClipDataModule) -> str:
     if config.monitor != "auto":
         return config.monitor
-    return "val/knn_accuracy" if embedder.head is None else "val/accuracy"
+    judged = task.labels[data.val_rows]
+    if config.task == "self-supervised" and not several_classes(judged):
+        return "val/loss"
+    return "val/knn_accuracy" if task.embedder.head is None else "val/accuracy"
 
 
 def _trainer(config: FitConfig, checkpoints: RunCheckpoints) -> lightning.Trainer:

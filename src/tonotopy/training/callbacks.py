@@ -14,6 +14,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from tonotopy._files import write_text
+from tonotopy.training.self_supervised_task import SelfSupervisedTask
 from tonotopy.training.task import EmbeddingTask
 
 LAST = "last.safetensors"
@@ -210,9 +211,12 @@ class CollapseMonitor(Callback):
 def _tells_apart(trainer: Trainer, module: LightningModule) -> bool:
     """Whether neighbours are of one class, however narrow the cone that embeddings lie in.
 
-    Clips of a single class may lie close; what trains on them has a guard of its own.
+    Clips of a single class may lie close; what trains on them has a guard of its own. Views of
+    clips are told apart whatever their classes.
     """
     assert isinstance(module, EmbeddingTask)
     tree = module.embedder.tree
     accuracy = float(trainer.callback_metrics.get("val/knn_accuracy", math.nan))
-    return tree is not None and (tree.num_leaves == 1 or accuracy >= TOLD_APART)
+    one_class = tree is not None and tree.num_leaves == 1
+    by_views = isinstance(module, SelfSupervisedTask)
+    return (one_class and not by_views) or (tree is not None and accuracy >= TOLD_APART)

@@ -38,6 +38,17 @@ def global_loss(loss: Loss, embeddings: Tensor, labels: Tensor) -> Tensor:
     return value
 
 
+def gather_rows(local: Tensor) -> Tensor:
+    """Concatenate rows of all processes, in the order of their ranks, without gradient.
+
+    Args:
+        local: (B, ...) of this process, B of at least 0.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return local
+    return _gather_rows(local, _sizes(len(local), local.device))
+
+
 def _share(count: Tensor) -> Tensor:
     """Give the local part of the labelled clips, relative to equal parts."""
     total = count.detach().to(torch.float64)

@@ -92,6 +92,11 @@ class ClipDataModule(lightning.LightningDataModule):
         return self._val is not None
 
     @property
+    def val_rows(self) -> list[int]:
+        """Rows of the table whose clips validate."""
+        return [] if self._val is None else self._val.rows
+
+    @property
     def steps_per_epoch(self) -> int:
         """Training batches of one rank in an epoch."""
         return len(self._batches())

@@ -19,6 +19,7 @@ from tonotopy.metrics import effective_rank, mean_pairwise_cosine
 from tonotopy.training.collectives import global_loss
 from tonotopy.training.config import OptimiserOptions
 from tonotopy.training.data import Batch, ClipDataModule
+from tonotopy.training.intermediate import IntermediateLosses
 from tonotopy.training.node_counts import NodeCounts
 from tonotopy.training.optimiser import make_optimiser
 from tonotopy.training.validation import validation_accuracies
@@ -42,6 +43,8 @@ class EmbeddingTask(lightning.LightningModule):
         augmentations: Waveform and feature augmentations, applied in this order.
         mixup: Mixes features and labels, or None.
         node_counts: Sets the class weights of the losses anew for each epoch, or None.
+        freeze_encoder: Train the loss's own parameters alone.
+        intermediate: Further losses on a layer of the embedder's encoder, or None.
         seed: Start of all random numbers of the training.
     """
 
@@ -55,6 +58,8 @@ class EmbeddingTask(lightning.LightningModule):
         augmentations: Sequence[nn.Module] = (),
         mixup: Mixup | None = None,
         node_counts: NodeCounts | None = None,
+        freeze_encoder: bool = False,
+        intermediate: IntermediateLosses | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -71,6 +76,10 @@ class EmbeddingTask(lightning.LightningModule):
         )
         self.mixup = mixup
         self.node_counts = node_counts
+        self.freeze_encoder = freeze_encoder
+        if freeze_encoder:
+            embedder.encoder.requires_grad_(False)
+        self.intermediate = intermediate
         self.seed = seed
         self.last_terms: dict[str, Tensor] = {}
         self._seen: list[tuple[Tensor, Tensor]] = []
@@ -91,6 +100,8 @@ class EmbeddingTask(lightning.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout, so that a resumed step draws the same numbers."""
         torch.manual_seed(self._step_seed())
+        if self.freeze_encoder:
+            self.embedder.encoder.eval()  # the statistics of batch normalisation are frozen too
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of a batch and log its terms."""
@@ -110,8 +121,13 @@ class EmbeddingTask(lightning.LightningModule):
             features, targets = self.mixup(features, soft, generator)
             frames = torch.full_like(frames, features.shape[-1])  # a mixture is as long as both
 
-        embeddings = self.embedder.encoder(features, frames)
-        loss = global_loss(self.loss, embeddings, targets)
+        if self.intermediate is None:
+            loss = global_loss(self.loss, self.embedder.encoder(features, frames), targets)
+        else:
+            encoder = self.embedder.encoder
+            embeddings, vectors = self.intermediate.encode(encoder, features, frames)
+            loss = global_loss(self.loss, embeddings, targets)
+            loss = loss + global_loss(self.intermediate.loss, vectors, targets)
         self._log_terms(loss, labels)
         return loss
 
@@ -151,7 +167,10 @@ class EmbeddingTask(lightning.LightningModule):
         self.last_terms = {"train/loss": loss.detach()}
         if labels.ndim == 2:
             self.last_terms |= _batch_counts(labels)
-        self.last_terms |= {f"train/{name}": term for name, term in self.loss.terms().items()}
+        terms = self.loss.terms()
+        if self.intermediate is not None:
+            terms |= self.intermediate.loss.terms()
+        self.last_terms |= {f"train/{name}": term for name, term in terms.items()}
         self.log_dict(self.last_terms, on_step=True, on_epoch=False, prog_bar=True)
 
     @torch.no_grad()
