@@ -177,6 +177,80 @@ def make_tree_run(make_run: MakeRun, tree_scores: dict[str, Any]) -> MakeRun:
 
 
 @pytest.fixture
+def make_feature_run(make_run: MakeRun) -> MakeRun:
+    """A function that writes a run folder with an analysis of its features and returns its path.
+
+    Its arguments: `labelled` (False: as a model leaves it that was trained on unlabelled clips),
+    `features` (other numbers), `epochs` (of the log), and those of `make_run`.
+    """
+
+    def make(
+        *,
+        labelled: bool = True,
+        features: dict[str, float | None] | None = None,
+        epochs: int = 12,
+        **settings: Any,
+    ) -> Path:
+        run = make_run(classify=False, **settings)
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        metrics["features"] = {
+            "uniformity": -2.125,
+            "tolerance": 0.625,
+            "tolerance_literal": 0.119,
+            "alignment": 0.331,
+            "effective_rank": 7.5,
+            "hubness": 0.875,
+        }
+        if not labelled:
+            _forget_labels(run)
+            metrics |= dict.fromkeys(("classification", "knn", "retrieval", "structure"))
+            metrics |= {"classes": [], "num_classes": 0, "matrices": {}}
+            del metrics["features"]["tolerance"], metrics["features"]["tolerance_literal"]
+        if features is not None:
+            metrics["features"] = features
+        write_json(run / "metrics.json", metrics)
+        if (run / "logs").is_dir():
+            _write_feature_log(run / "logs" / "metrics.csv", epochs, labelled)
+        return run
+
+    return make
+
+
+def _forget_labels(run: Path) -> None:
+    for name in ("embeddings.parquet", "clips.parquet"):
+        frame = pl.read_parquet(run / name)
+        none = pl.Series("label", [[]] * len(frame), dtype=pl.List(pl.String))
+        frame.with_columns(none).write_parquet(run / name)
+
+
+def _write_feature_log(path: Path, epochs: int, labelled: bool) -> None:
+    rows = []
+    for epoch in range(epochs):
+        fall = 0.7**epoch
+        row = {
+            "epoch": epoch,
+            "train/loss": 1 + 4 * fall,
+            "val/loss": 1.2 + 4 * fall,
+            "train/acl/positive_angle": 0.2 + fall,
+            "train/acl/negative_angle": 1.5 - fall,
+            "train/acl/active": fall,
+            "acl/projected_uniformity": -0.1 - 3 * (1 - fall),
+            "features/uniformity": -0.2 - 2 * (1 - fall),
+            "features/alignment": 0.3 + 0.5 * fall,
+            "features/effective_rank": 8 - 6 * fall,
+            "features/hubness": 0.8 + fall * (-1) ** epoch,
+        }
+        if labelled:
+            row |= {
+                "features/tolerance": 0.6 + 0.35 * fall - 0.1 * fall**4,
+                "features/tolerance_literal": 0.1 + 0.1 * fall,
+                "val/knn_accuracy": 0.85 - 0.5 * fall,
+            }
+        rows.append(row)
+    pl.DataFrame(rows).write_csv(path)
+
+
+@pytest.fixture
 def tree_scores() -> dict[str, Any]:
     """Scores with the keys of `evaluate_tree`, for the five classes of the test runs."""
     level = {"map": 0.61, "r_precision": 0.52, "knn": {"k": 5, "accuracy": 0.9}}

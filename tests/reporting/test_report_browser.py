@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.reporting.sweep_result import sweep_result
 
 from tonotopy.reporting import write_report
+from tonotopy.reporting.sweep_page import write_sweep_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -184,6 +186,65 @@ def test_the_label_tree_opens_without_faults_and_fits(
     arcs = page.locator("#sunburst text.slicetext").all_text_contents()
     assert sorted(arcs) == ["Bell", "Cello", "Flute", "Strings", "Violin", "Wind"]
     _screenshot(page, f"tree_{width}_{scheme}")
+    assert faults == []
+    page.close()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_feature_analysis_opens_without_faults_and_fits(
+    browser: Browser, make_feature_run: MakeRun, width: int, scheme: str, labelled: bool
+) -> None:
+    page, faults = _open(browser, write_report(make_feature_run(labelled=labelled)), width, scheme)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(
+        "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg'))"
+    )
+    path = page.locator("#features-trajectory .points path")
+    assert path.count() == (12 if labelled else 0)
+    colours = {path.nth(at).evaluate("p => p.style.fill") for at in range(path.count())}
+    assert len(colours) > 8 or not labelled
+    _screenshot(page, f"features_{width}_{scheme}_{'labelled' if labelled else 'label_free'}")
+    assert faults == []
+    page.close()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_sweep_opens_without_faults_and_fits(
+    browser: Browser, tmp_path: Path, width: int, scheme: str, labelled: bool
+) -> None:
+    alphas = [number / 10 for number in range(11)]
+    target = tmp_path / "my <sweep>" / "sweep.html"
+    write_sweep_page(sweep_result(alphas, [0.1, 0.2, 0.5], labelled=labelled), target)
+    page, faults = _open(browser, target, width, scheme)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(
+        "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg'))"
+    )
+    assert page.locator(".chart").count() == (5 if labelled else 1)
+    assert page.locator("#uniformity .points path").count() == 33
+    assert page.locator("h1").inner_text() == "my <sweep>"
+    _screenshot(page, f"sweep_{width}_{scheme}_{'labelled' if labelled else 'label_free'}")
+    assert faults == []
+    page.close()
+
+
+@pytest.mark.parametrize("alphas", [[0.3], [1.0], [0.0, 1.0]])
+def test_a_small_sweep_opens_without_faults(
+    browser: Browser, tmp_path: Path, alphas: list[float]
+) -> None:
+    target = tmp_path / "sweep.html"
+    write_sweep_page(sweep_result(alphas, [0.2]), target)
+    page, faults = _open(browser, target, 400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    # With one temperature the features are drawn over alpha.
+    assert page.locator("#uniformity .points path").count() == len(alphas)
+    assert page.locator("#uniformity .xtitle").text_content() == "alpha"
     assert faults == []
     page.close()
 

@@ -162,8 +162,8 @@ def test_labels_cannot_become_markup(make_tree_run: MakeRun, tree_scores: dict[s
 
     tags = _Tags()
     tags.feed(page)
-    # Two blocks of data, plotly, and the two scripts of the page.
-    assert [tag for tag, _ in tags.found].count("script") == 5
+    # Two blocks of data, plotly, and the three scripts of the page.
+    assert [tag for tag, _ in tags.found].count("script") == 6
     assert all(str(values.get("src")).startswith("data:") for _, values in tags.images)
 
 

@@ -48,7 +48,7 @@ def curve_figures(history: dict[str, list[float | None]], best_epoch: int | None
             kinds.setdefault(kind, []).append(name)
     epochs = measured.get("epoch") or [float(row) for row in range(_length(measured))]
     return [
-        _curves(kind, {name: measured[name] for name in names}, epochs, best_epoch)
+        line_figure(kind, {name: measured[name] for name in names}, epochs, best_epoch)
         for kind, names in kinds.items()
     ]
 
@@ -57,6 +57,8 @@ def _kind_of_curve(name: str) -> str | None:
     group, _, rest = name.partition("/")
     if name.endswith("_pairs"):
         return None  # counts in the thousands, beside which every term is flat
+    if group == "train" and (other := _other_than_a_loss(name)):
+        return other
     if group == "train" or name == "val/loss":
         return "Loss and its terms"
     if group == "val":
@@ -69,12 +71,28 @@ def _kind_of_curve(name: str) -> str | None:
     return "Learning rate" if name == "lr" else None
 
 
-def _curves(
+def _other_than_a_loss(name: str) -> str | None:
+    """Name what a loss logs beside its terms, on scales of its own."""
+    last = name.rpartition("/")[2]
+    if last.endswith("_angle"):
+        return "Angles in radians"
+    return {"active": "Share within the margin", "temperature": "Temperature"}.get(last)
+
+
+def line_figure(
     title: str,
     columns: dict[str, list[float | None]],
     epochs: Sequence[float | None],
     best_epoch: int | None,
 ) -> Figure:
+    """Draw columns of the log over the epochs.
+
+    Args:
+        title: Kept as `title` of the figure.
+        columns: Name to value by epoch; `None` where it was not measured.
+        epochs: The epochs.
+        best_epoch: Epoch that was kept; drawn as a vertical line.
+    """
     marker = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": best_epoch, "x1": best_epoch}
     traces = [
         {

@@ -1,26 +1,14 @@
 "use strict";
 
-const data = JSON.parse(document.getElementById("data").textContent);
+// Runs after the script of all pages, whose data and helpers it uses.
+
 const sounds = JSON.parse(document.getElementById("audio").textContent);
-const byId = (id) => document.getElementById(id);
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const narrow = matchMedia("(max-width: 44rem)");
 const coarse = matchMedia("(pointer: coarse)");
 
 // One player for the whole page, so that only one clip sounds at a time.
 
 const nameOf = new Map(Object.entries(data.names));
 if (data.map) data.map.clip.forEach((clip, point) => nameOf.set(String(clip), data.map.name[point]));
-
-let toastTimer = 0;
-
-function say(text) {
-  const toast = byId("toast");
-  toast.textContent = text;
-  toast.classList.add("on");
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => toast.classList.remove("on"), 4000);
-}
 
 function play(clip) {
   const name = nameOf.get(String(clip));
@@ -48,100 +36,6 @@ byId("close").addEventListener("click", () => {
 
 for (const button of document.querySelectorAll("button[data-clip]")) {
   button.addEventListener("click", () => play(Number(button.dataset.clip)));
-}
-
-// Colours come from the style sheet, so that charts follow light and dark.
-
-const scales = {
-  blues: {
-    light: ["#f7f5f2", "#c9dcec", "#7fb2d8", "#2f79b5", "#0b2f63"],
-    dark: ["#26242d", "#27425f", "#2f6ea3", "#6aaee0", "#e2f1ff"],
-  },
-  magma: {
-    light: ["#04050e", "#3e1673", "#992d7d", "#ee6256", "#fcecb2"],
-    dark: ["#04050e", "#3e1673", "#992d7d", "#ee6256", "#fcecb2"],
-  },
-};
-
-const lines = {
-  light: ["#2f79b5", "#c2571a", "#1a7a4c", "#8e3aa8", "#7a6a00", "#b3335f", "#4f5d6b", "#00808a"],
-  dark: ["#7fb8ec", "#ff9d5c", "#6fd6a0", "#d79be8", "#e0cf5a", "#ff8db4", "#b5c2cf", "#5ed3dc"],
-};
-
-const theme = () => (dark.matches ? "dark" : "light");
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-function axis(extra) {
-  return { gridcolor: css("--line"), zerolinecolor: css("--line"), linecolor: css("--line"), automargin: true, ...extra };
-}
-
-function look(layout) {
-  return {
-    autosize: true,
-    font: { family: "system-ui, sans-serif", size: 12, color: css("--ink") },
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 48, r: 12, t: 12, b: 40 },
-    dragmode: false,
-    colorway: lines[theme()],
-    hoverlabel: { align: "left", bgcolor: css("--panel"), bordercolor: css("--soft"), font: { color: css("--ink") } },
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: css("--accent") },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
-    ...layout,
-    xaxis: axis(layout.xaxis),
-    yaxis: axis(layout.yaxis),
-    shapes: (layout.shapes || []).map((shape) => ({
-      ...shape,
-      line: { color: css("--soft"), width: 1.5, dash: "dash" },
-    })),
-  };
-}
-
-// The buttons are listed one by one: plotly's own choice holds one that leads to a web service.
-const buttons = [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]];
-
-function draw(id, traces, layout, zoom) {
-  const config = { responsive: true, displaylogo: false, displayModeBar: zoom, modeBarButtons: buttons };
-  return Plotly.react(byId(id), traces, look(layout), config);
-}
-
-function scaled({ colours, colorbar }) {
-  const steps = scales[colours][theme()];
-  return {
-    colorscale: steps.map((colour, step) => [step / (steps.length - 1), colour]),
-    colorbar: {
-      ...colorbar, thickness: 12, outlinewidth: 0, ...(narrow.matches
-        ? { orientation: "h", y: 1.02, yanchor: "bottom", ypad: 4 } : { xpad: 6 }),
-    },
-  };
-}
-
-function drawFigure(id, figure) {
-  const traces = figure.data.map((trace) => {
-    if (trace.type === "heatmap") return { ...trace, ...scaled(trace) };
-    if (trace.type !== "sunburst") return trace;
-    const rim = { ...trace.marker.line, color: css("--page") };
-    return { ...trace, marker: { ...trace.marker, ...(trace.marker.colours && scaled(trace.marker)), line: rim } };
-  });
-  const heat = figure.data[0].type === "heatmap";
-  draw(id, traces, heat ? heatLayout(figure) : figure.layout, heat && manyClasses(figure));
-}
-
-const manyClasses = (figure) => figure.data[0].x.length > 25;
-
-function heatLayout(figure) {
-  const { xaxis, yaxis } = figure.layout;
-  const count = figure.data[0].x.length;
-  // On a narrow page names take the room of the picture; the hover box and the table have them.
-  const show = xaxis.showticklabels && (!narrow.matches || count <= 12);
-  const size = count > 40 ? 8 : count > 24 ? 9 : 11;
-  const ticks = { showticklabels: show, tickfont: { size }, ticks: "", showgrid: false };
-  return {
-    ...figure.layout,
-    margin: { l: 24, r: 8, t: manyClasses(figure) ? 34 : 12, b: 24 },
-    xaxis: { ...xaxis, ...ticks, tickangle: count > (narrow.matches ? 2 : 5) ? -90 : 0 },
-    yaxis: { ...yaxis, ...ticks },
-  };
 }
 
 const palette = ["#4e79a7", "#e8853a", "#3f9b55", "#d14f52", "#8b6bb1", "#8c6d54", "#d678b4", "#7d8186", "#b39b1e", "#2fa5b3"];
@@ -237,29 +131,8 @@ function startMap() {
   }));
 }
 
-if (byId("copy")) {
-  byId("copy").addEventListener("click", async () => {
-    const command = byId("command");
-    try {
-      await navigator.clipboard.writeText(command.textContent);
-      say("Copied");
-    } catch {
-      getSelection().selectAllChildren(command);
-      say("Selected: press Ctrl+C to copy");
-    }
-  });
-}
-
-function drawAll() {
-  for (const [id, figure] of Object.entries(data.figures)) drawFigure(id, figure);
+drawMore = () => {
   if (data.map) drawMap();
-}
+};
 
-for (const [id, figure] of Object.entries(data.figures)) drawFigure(id, figure);
 if (data.map) startMap();
-dark.addEventListener("change", drawAll);
-narrow.addEventListener("change", () => {
-  // Plotly keeps the room of a colour bar whose direction changes, unless it starts afresh.
-  for (const id of Object.keys(data.figures)) Plotly.purge(id);
-  drawAll();
-});

@@ -53,6 +53,8 @@ class Pair:
 def tiles(run: Run) -> list[Tile]:
     """List the numbers of the summary; what was not measured reads as a dash."""
     metrics = run.metrics
+    if not metrics["classes"]:
+        return _tiles_without_labels(run)
     knn = metrics.get("knn") or {}
     classification = metrics.get("classification") or {}
     cosine = (metrics.get("structure") or {}).get("cosine") or {}
@@ -70,6 +72,17 @@ def tiles(run: Run) -> list[Tile]:
         Tile("separation", ratio(pooled.get("separation")), "distance between classes, 1 best"),
         Tile("intra-class CV", ratio(pooled.get("intra_cv")), "spread inside classes, 0 best"),
         Tile("inter-class CV", ratio(pooled.get("inter_cv")), "spread between classes, 0 best"),
+    ]
+
+
+def _tiles_without_labels(run: Run) -> list[Tile]:
+    features = run.metrics.get("features") or {}
+    return [
+        Tile("clips", str(run.metrics.get("num_clips", len(run.clips))), "evaluated"),
+        Tile("split", str(run.metrics.get("split") or DASH), "that the numbers speak about"),
+        Tile("dimensions", str(run.units.shape[1]), "of an embedding"),
+        Tile("effective rank", ratio(features.get("effective_rank")), "dimensions in use"),
+        Tile("uniformity", ratio(features.get("uniformity")), "low is even, 0 is collapse"),
     ]
 
 
@@ -170,7 +183,8 @@ def describe(
     return Card(
         clip=index,
         name=clip.name,
-        label=clip.label_name,
+        # Where nothing is labelled, "unlabelled" below every clip would say nothing.
+        label=clip.label_name if run.metrics["classes"] or clip.label else "",
         split=clip.split or "no split",
         spectrogram=excerpts.spectrograms.get(index),
         problem=None if index in excerpts.audio else excerpts.problems.get(index, "no audio"),

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from tonotopy._files import write_text
 from tonotopy.explanation import Curve, Explanation
 from tonotopy.reporting._audio import encode_vorbis
+from tonotopy.reporting._html import resource, template
 
 # The page has no script at all, so it may not run any.
 POLICY = (
@@ -73,16 +73,7 @@ def write_explanation_page(
     Raises:
         DataError: The file cannot be written.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(_resource),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("_explanation_page.html").render(
+    page = template("_explanation_page.html").render(
         title=planes[0].machine if len(planes) == 1 else f"{len(planes)} machines",
         clips=[_card(clip) for clip in clips],
         planes=[
@@ -94,7 +85,7 @@ def write_explanation_page(
             for plane in planes
         ],
         policy=POLICY,
-        style=Markup(_resource("_style.css")),
+        style=Markup(resource("_style.css")),
         written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
     )
     write_text(target, page)
@@ -173,7 +164,3 @@ def _sound(waveform: Tensor, sample_rate: int) -> str:
 
 def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64," + base64.b64encode(content).decode("ascii")
-
-
-def _resource(name: str) -> str:
-    return resources.files("tonotopy.reporting").joinpath(name).read_text(encoding="utf-8")

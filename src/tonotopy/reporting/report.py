@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,8 @@ from tonotopy._files import write_text
 from tonotopy.reporting import _charts, _sections, _tree_part, _tree_unseen
 from tonotopy.reporting._anomaly_part import AnomalyPart, anomaly_cards, anomaly_part
 from tonotopy.reporting._audio import SECONDS, Excerpts, gather_excerpts
+from tonotopy.reporting._features_part import features_part
+from tonotopy.reporting._html import json_data, policy, resource, script_texts, template
 from tonotopy.reporting._map import MAX_POINTS, flat_map, stratified_subset
 from tonotopy.reporting._picks import Neighbour, choose_queries, nearest, worst_mistakes
 from tonotopy.reporting._run import Run, read_run
@@ -112,13 +110,11 @@ def _evaluated_first(run: Run, points: NDArray[np.int64]) -> list[int]:
 
 
 def _page(run: Run, choice: _Choice, anomaly: AnomalyPart | None, excerpts: Excerpts) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
-
     tree = _tree_part.tree_part(run)
-    figures = {**_figures(run), **(tree.figures if tree else {})}
-    if anomaly:
-        figures |= anomaly.figures
+    features = features_part(run)
+    figures = _figures(run)
+    for part in (features, tree, anomaly):
+        figures |= part.figures if part else {}
     positions = flat_map(run.units[choice.points], seed=SEED)
     points = None
     if positions is not None:
@@ -135,31 +131,24 @@ def _page(run: Run, choice: _Choice, anomaly: AnomalyPart | None, excerpts: Exce
         },
     }
     parts = [("_tree_script.js", tree), ("_anomaly_script.js", anomaly)]
-    used = [name for name, part in parts if part]
-    scripts = [get_plotlyjs(), *(_resource(name) for name in ("_script.js", *used))]
+    scripts = script_texts("_common.js", "_script.js", *(name for name, part in parts if part))
     styles = ["_style.css", "_tree_style.css"] if tree else ["_style.css"]
-    environment = Environment(
-        loader=FunctionLoader(_resource),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("_page.html").render(
+    return template("_page.html").render(
         **_numbers(run, choice),
         **_cards(run, choice, excerpts),
         run=run,
         metrics=run.metrics,
         tree=tree.words if tree else None,
         anomaly=anomaly.words if anomaly else None,
+        features=features.words if features else None,
         anomaly_cards=anomaly_cards(run, anomaly, excerpts) if anomaly else {},
         figures=figures,
         has_map=points is not None,
-        style=Markup("\n".join(_resource(name) for name in styles)),
-        data=_json(payload),
-        audio=_json(excerpts.audio),
+        style=Markup("\n".join(resource(name) for name in styles)),
+        data=json_data(payload),
+        audio=json_data(excerpts.audio),
         scripts=[Markup(script) for script in scripts],
-        policy=_policy(scripts),
+        policy=policy(scripts),
         written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
     )
 
@@ -171,7 +160,7 @@ def _numbers(run: Run, choice: _Choice) -> dict[str, Any]:
         "title": run.folder.resolve().name,
         "tiles": _sections.tiles(run),
         "confusions": _sections.top_confusions(confusion, classes) if confusion else [],
-        "closest": _sections.closest_classes(matrices["distance_mean"], classes),
+        "closest": _sections.closest_classes(matrices.get("distance_mean") or [], classes),
         "num_hidden": len(classes) - len(_shown(run)),
         "num_shown": len(_shown(run)),
         "num_points": len(choice.points),
@@ -205,10 +194,11 @@ def _figures(run: Run) -> dict[str, _charts.Figure]:
     figures = {f"curve-{index}": figure for index, figure in enumerate(curves)}
     if matrices.get("confusion"):
         figures["confusion"] = _charts.confusion_figure(matrices["confusion"], classes, shown)
-    for key, name, top in (
+    pictures = (
         ("distance_mean", "mean distance", 1.0),
         ("distance_cv", "coefficient of variation", None),
-    ):
+    )
+    for key, name, top in pictures if classes else ():
         figures[key] = _charts.distance_figure(matrices[key], classes, shown, name=name, top=top)
     return figures
 
@@ -220,23 +210,3 @@ def _classes(run: Run) -> list[str]:
 def _shown(run: Run) -> list[int]:
     sizes = Counter(clip.label_name for clip in run.clips)
     return _charts.shown_classes(_classes(run), [sizes[name] for name in _classes(run)])
-
-
-def _resource(name: str) -> str:
-    return resources.files("tonotopy.reporting").joinpath(name).read_text(encoding="utf-8")
-
-
-def _json(value: object) -> Markup:
-    # "<" would let a label end the script element or open a comment in it.
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """Forbid the page everything but itself: no network, and only the scripts written here."""
-    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in scripts]
-    allowed = " ".join(f"'sha256-{digest.decode('ascii')}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; media-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
