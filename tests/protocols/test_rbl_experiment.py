@@ -267,7 +267,7 @@ def test_misuse_of_the_command(
     for arguments, message in (
         (["rbl", *given, "--methods", "[arc]"], "no method 'arc'; there are: init-emb, quadl"),
         (["rbl", *given, "--model", "runs/x"], "holds vectors already"),
-        (["rlb", *given], "no experiment 'rlb'; there are: add, asd, fan-features"),
+        (["rlb", *given], "no experiment 'rlb'; there are: acl, add, asd, fan-features"),
         ([], "name the experiment"),
         (["--data", str(data)], "name the experiment"),
     ):

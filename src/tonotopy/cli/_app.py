@@ -17,6 +17,8 @@ VERBS = {
     "scan": "list the clips of a folder, table or data set, with their labels and what is wrong",
     "fit": "train a model on labelled clips; go on with an interrupted run",
     "evaluate": "measure a run: classification, retrieval, structure of the embedding",
+    "probe": "measure how well classes can be read off a frozen model's embeddings",
+    "sweep": "train without labels for many alphas and temperatures, and draw what they do",
     "predict": "say what recordings are, at every level of the label tree, and how sure that is",
     "embed": "turn audio into embeddings with a trained model",
     "search": "find the clips that sound most like a recording",

@@ -54,11 +54,12 @@ def reproduce_add(
     return Output(
         result,
         f"{len(result['trials'])} trials; table in {out / 'results.md'}",
-        lambda console: _show(console, result["table"]),
+        lambda console: show_table(console, result["table"]),
     )
 
 
-def _show(console: Console, table: dict[str, dict[str, Any]]) -> None:
+def show_table(console: Console, table: dict[str, dict[str, Any]]) -> None:
+    """Print the table of `run_trials`."""
     from rich.table import Table
 
     from tonotopy.protocols._trials import written

@@ -10,11 +10,14 @@ from tonotopy.cli._output import Output
 from tonotopy.cli._parse import call
 
 EXPERIMENTS = {
+    "acl": "angular contrastive loss without labels, and with them, on FSDnoisy18k",
     "add": "angular distance distribution loss on ESC-50",
     "asd": "anomalous sounds of machines, DCASE Task 2 of 2020 to 2024",
     "fan-features": "angular margin losses that find anomalies of fans, on features of clips",
     "hybrid": "hybrid losses over a label tree, with classes never seen and labels missing",
+    "noisy-labels": "losses on angles where training labels are wrong",
     "plant": "anomaly detectors on a synthetic plant: false alarms, and faults by severity",
+    "pretraining": "learning without labels: contrastive losses, probed on a fold none has heard",
     "rbl": "rank-based loss on clips with labels of two levels",
 }
 """Name to what it is about; `_reproduce_NAME.py` holds its function `reproduce_NAME`, with

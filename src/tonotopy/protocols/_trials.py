@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from tonotopy._errors import UsageError
+from tonotopy._errors import DataError, UsageError
 from tonotopy._files import write_json, write_text
 
 Measure = Callable[[dict[str, Any]], float]
@@ -52,7 +52,12 @@ def run_trials(
 
     Returns:
         `{"trials": [...], "table": {row: {measure: {"mean", "sd", "n"}}}}`.
+
+    Raises:
+        UsageError: There are no trials.
     """
+    if not trials:
+        raise UsageError("there is no trial to run: give at least one method, fold and seed")
     for number, trial in enumerate(trials, start=1):
         if not _metrics_file(out, trial).is_file():
             print(f"trial {number}/{len(trials)}: {trial.folder}", file=sys.stderr)
@@ -104,6 +109,22 @@ def written(spread: dict[str, float]) -> str:
     return f"{spread['mean']:.3f} ± {spread['sd']:.3f}"
 
 
+def read_measures(file: Path, measures: Mapping[str, Measure]) -> dict[str, float]:
+    """Read the measures off the metrics of a trial.
+
+    Raises:
+        DataError: Something else has written the file since, such as `tonotopy evaluate`.
+    """
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        return {name: measure(metrics) for name, measure in measures.items()}
+    except KeyError as error:
+        raise DataError(
+            f"{file} lacks {error}, which the trial had left there: something else has written it "
+            "since; delete it, and the trial is measured again without another training"
+        ) from error
+
+
 def _metrics_file(out: Path, trial: Trial) -> Path:
     return out / trial.folder / "metrics.json"
 
@@ -115,9 +136,7 @@ def _write_table(
     for trial in trials:
         file = _metrics_file(out, trial)
         if file.is_file():
-            metrics = json.loads(file.read_text(encoding="utf-8"))
-            values = {name: measure(metrics) for name, measure in measures.items()}
-            done.append({"row": trial.row, **asdict(trial), **values})
+            done.append({"row": trial.row, **asdict(trial), **read_measures(file, measures)})
     table = {
         row: {
             name: spread([trial[name] for trial in done if trial["row"] == row])

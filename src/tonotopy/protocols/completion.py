@@ -49,8 +49,12 @@ def _summary(metrics: dict[str, Any], report: Path) -> str:
         shares = [level["accuracy"] for level in levels if level["accuracy"] is not None]
         if shares:
             parts.append("by level " + " ".join(f"{share:.1%}" for share in shares))
-    parts.append(f"kNN accuracy {metrics['knn']['accuracy']:.1%}")
-    parts.append(f"mAP {metrics['retrieval']['map']:.3f}")
+    if metrics["knn"] is not None:
+        parts.append(f"kNN accuracy {metrics['knn']['accuracy']:.1%}")
+        parts.append(f"mAP {metrics['retrieval']['map']:.3f}")
+    else:
+        parts.append(f"uniformity {metrics['features']['uniformity']:.2f}")
+        parts.append(f"effective rank {metrics['features']['effective_rank']:.1f}")
     return f"{', '.join(parts)}; report: {report}"
 
 

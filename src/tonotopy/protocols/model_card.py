@@ -31,7 +31,7 @@ embeddings = embedder.embed(["a.wav", "b.flac"])  # (2, {dim})
 
 ## Data
 
-{clips} clips, {hours:.2f} hours, {classes} classes, from `{data}`.
+{clips} clips, {hours:.2f} hours, {classes}, from `{data}`.
 
 | split | clips |
 | --- | --- |
@@ -41,18 +41,12 @@ embeddings = embedder.embed(["a.wav", "b.flac"])  # (2, {dim})
 
 ## Results
 
-On the {split} clips ({num_clips}); training stopped by `{monitor}`, seed {seed}.
+On the {split} clips ({num_clips}), by the weights of the {kept}; seed {seed}.
 
 | measure | value |
 | --- | --- |
 {results}
-
-Angular structure (cosine distance, mean over classes; Almudévar et al. 2024):
-
-| property | value | best |
-| --- | --- | --- |
 {structure}
-
 ## Made by
 
 ```
@@ -63,9 +57,32 @@ All options are in `config.yaml`; the same file makes the same weights on the sa
 
 ## Limits
 
-The model knows the classes above and no others. Figures hold for recordings like these; clips of
-one source in several splits make them too good (`--split.by group` keeps a source together).
+{knows}
+Figures hold for recordings like these; clips of one source in several splits make them too good
+(`--split.by group` keeps a source together).
 """
+
+STRUCTURE = """
+Angular structure (cosine distance, mean over classes; Almudévar et al. 2024):
+
+| property | value | best |
+| --- | --- | --- |
+{rows}
+"""
+
+KNOWS_CLASSES = "The model knows the classes above and no others."
+KNOWS_NONE = (
+    "The model names no classes: it was trained without labels, and those of the data, where\n"
+    "there are any, only judge it. `tonotopy probe` says what a classifier on top can learn."
+)
+
+FEATURES = {
+    "uniformity": "uniformity (low is even, 0 is collapse)",
+    "alignment": "alignment of two views (0 is best)",
+    "tolerance": "tolerance (mean cosine inside a class)",
+    "effective_rank": "effective rank (dimensions in use)",
+    "hubness": "hubness (0 is best)",
+}
 
 PROPERTIES = {
     "compactness": ("mean distance inside a class", "0"),
@@ -85,28 +102,46 @@ def model_card(run: Path, metrics: dict[str, Any]) -> str:
         version=metrics["tonotopy"],
         front_end=config.front_end.class_path,
         encoder=config.encoder.class_path,
-        losses=_losses(config),
+        losses=_losses(config) + _origin(config),
         run=run.name,
         dim=metrics["embedding_dim"],
         clips=len(clips),
         hours=_hours(clips.frame),
-        classes=metrics["num_classes"],
+        classes=f"{metrics['num_classes']} classes" if metrics["classes"] else "without labels",
         data=config.data,
         splits="\n".join(f"| {split} | {count} |" for split, count in splits.iter_rows()),
         quarantined=len(clips.quarantine),
         split=metrics["split"],
         num_clips=metrics["num_clips"],
-        monitor=config.monitor,
+        kept=_kept(config, metrics["split"], splits["split"].to_list()),
         seed=config.seed,
         results="\n".join(f"| {name} | {value} |" for name, value in _results(metrics).items()),
-        structure="\n".join(_structure(metrics)),
+        structure=_structure(metrics),
+        knows=KNOWS_NONE if config.task == "self-supervised" else KNOWS_CLASSES,
         command=metrics["command"],
     )
 
 
 def _losses(config: FitConfig) -> str:
-    weights = {name: config.loss_weights.get(name, 1.0) for name in config.losses}
-    return " + ".join(f"{weights[name]:g} × {c.class_path}" for name, c in config.losses.items())
+    inner = config.intermediate
+    parts = [(name, part.class_path) for name, part in config.losses.items()]
+    parts += [(name, f"{part.class_path} on {inner.layer}") for name, part in inner.losses.items()]
+    return " + ".join(f"{config.loss_weights.get(name, 1.0):g} × {what}" for name, what in parts)
+
+
+def _origin(config: FitConfig) -> str:
+    if config.pretrained is None:
+        return ""
+    frozen = ", which stayed as it was" if config.freeze_encoder else ""
+    return f", from the encoder of `{config.pretrained}`{frozen}"
+
+
+def _kept(config: FitConfig, judged: str, splits: list[str]) -> str:
+    if config.keep == "last" or "val" not in splits:
+        return "last epoch"
+    measure = "" if config.monitor == "auto" else f" (`{config.monitor}`)"
+    chosen = ", which these clips chose, so that figures are too good" if judged == "val" else ""
+    return f"best epoch{measure}{chosen}"
 
 
 def _hours(frame: pl.DataFrame) -> float:
@@ -121,11 +156,14 @@ def _results(metrics: dict[str, Any]) -> dict[str, str]:
             "macro F1": metrics["classification"]["macro_f1"],
             "expected calibration error": metrics["classification"]["ece"],
         }
-    values |= {
-        f"kNN accuracy (k = {metrics['knn']['k']})": metrics["knn"]["accuracy"],
-        "mean average precision": metrics["retrieval"]["map"],
-        "R-precision": metrics["retrieval"]["r_precision"],
-    }
+    if metrics["knn"] is not None:
+        values |= {
+            f"kNN accuracy (k = {metrics['knn']['k']})": metrics["knn"]["accuracy"],
+            "mean average precision": metrics["retrieval"]["map"],
+            "R-precision": metrics["retrieval"]["r_precision"],
+        }
+    features = metrics.get("features") or {}
+    values |= {name: features[key] for key, name in FEATURES.items() if key in features}
     if "anomaly" in metrics:
         values |= _anomaly_results(metrics["anomaly"])
     if "tree" in metrics:
@@ -163,12 +201,15 @@ def _tree_results(tree: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in {**by_level, **others}.items() if value is not None}
 
 
-def _structure(metrics: dict[str, Any]) -> list[str]:
+def _structure(metrics: dict[str, Any]) -> str:
+    if metrics["structure"] is None:
+        return ""
     macro = metrics["structure"]["cosine"]["macro"]
-    return [
+    rows = [
         f"| {name} ({meaning}) | {_number(macro[name])} | {best} |"
         for name, (meaning, best) in PROPERTIES.items()
     ]
+    return STRUCTURE.format(rows="\n".join(rows))
 
 
 def _number(value: float | None) -> str:
